@@ -1,0 +1,72 @@
+# One command per duty, the same here and in CI.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+EXTRAS ?= search,serve,cpu,dev
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The main job; everything can be overridden: make search-latency-aware TASK=derain BUDGET_MS=40 DATA=photos/
+TASK ?= denoise
+SCALE ?=
+METHOD ?= autoderain
+TARGET ?= cpu-onnxruntime-fp32
+BUDGET_MS ?=
+SIZE ?= 512x512
+PRESET ?= default
+DATA ?=
+OUT ?= runs
+
+HOST ?= 127.0.0.1
+PORT ?= 3000
+
+.PHONY: help install lint format test test-all search-latency-aware serve bench bench-quality image clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+install: $(STAMP) ## make .venv with everything in it (EXTRAS=search,serve,gpu,dev on a machine with CUDA)
+
+lint: install ## ruff, mypy strict, import rules, Dockerfile
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+format: install ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: install ## everything that runs on a CPU in minutes
+	$(BIN)/pytest -m 'not slow and not gpu'
+
+test-all: install ## the slow ones too; GPU tests skip where there is none
+	$(BIN)/pytest
+
+search-latency-aware: install ## measure, search, train, export; TASK= SCALE= METHOD= TARGET= BUDGET_MS= SIZE= PRESET= DATA= OUT=
+	@$(BIN)/millisight search --task '$(TASK)' --method '$(METHOD)' --target '$(TARGET)' --size '$(SIZE)' \
+	  --preset '$(PRESET)' --out '$(OUT)' $(if $(SCALE),--scale '$(SCALE)') \
+	  $(if $(BUDGET_MS),--budget-ms '$(BUDGET_MS)') $(if $(DATA),--data '$(DATA)')
+
+serve: install ## HTTP service with your bundles in runs/ and those of zoo/; HOST= PORT= TARGET=
+	@$(BIN)/millisight serve --host '$(HOST)' --port '$(PORT)' --target '$(TARGET)'
+
+bench: bench-quality ## every benchmark; each writes benchmarks/results/<name>.json
+
+bench-quality: install ## dB of the zoo on public sets; needs SETS=folder with CBSD68/, Set5/, Rain800_concat/
+	$(BIN)/python -m benchmarks.quality --sets '$(SETS)'
+
+image: ## build the container image, where a container engine exists
+	@command -v docker >/dev/null || command -v podman >/dev/null || { echo 'no docker or podman on this machine: nothing was built' >&2; exit 1; }
+	@$$(command -v docker || command -v podman) build --tag millisight .
+
+clean: ## remove .venv and caches; keeps runs/
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

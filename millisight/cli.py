@@ -1,0 +1,40 @@
+"""`millisight`: exit code 0 ok, 1 the work failed or a gate did not hold, 2 wrong use."""
+
+import sys
+
+import typer
+
+from millisight import latency, machine, pictures, searching
+from millisight.console import MissingExtraError
+from runtime import MillisightError
+
+app = typer.Typer(
+    name="millisight",
+    help="Find the best image-restoration network that meets a latency budget on this machine, and serve it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(machine.targets)
+app.command()(searching.methods)
+app.add_typer(latency.app, name="latency")
+app.command()(searching.search)
+app.command()(pictures.verify)
+app.command()(pictures.restore)
+app.command()(pictures.serve)
+
+
+def main() -> None:
+    """Run the command line; a foreseen failure is one line, not a traceback."""
+    try:
+        app()
+    except (MillisightError, MissingExtraError) as error:
+        typer.echo(f"millisight: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("millisight: interrupted; the same command goes on where it was", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""`search` and `methods`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from millisight.console import print_json, print_table, require, usage
+from runtime import Target
+
+
+def methods(as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False) -> None:
+    """List the search methods."""
+    require("torch", "search,cpu")
+    # Imported late, here and below: restoring and serving must work where torch is not installed.
+    from search import METHODS
+
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": m.name,
+                    "summary": m.summary,
+                    "tasks": m.tasks,
+                    "space": m.space,
+                    "relaxation": m.relaxation_name,
+                    "reference": m.reference,
+                    "reconstruction": m.reconstruction,
+                }
+                for m in METHODS
+            ]
+        )
+        return
+    print_table(
+        ("method", "relaxation", "space", "tasks", "summary"),
+        [(m.name, m.relaxation_name, m.space, ", ".join(m.tasks), m.summary) for m in METHODS],
+    )
+
+
+def search(
+    task: Annotated[str, typer.Option(help="derain, denoise or super-resolution")] = "denoise",
+    scale: Annotated[int | None, typer.Option(help="2 or 4, for super-resolution")] = None,
+    method: Annotated[str, typer.Option(help="see `millisight methods`")] = "autoderain",
+    target: Annotated[str, typer.Option(help="see `millisight targets`")] = "cpu-onnxruntime-fp32",
+    budget_ms: Annotated[
+        float | None, typer.Option(min=0.001, help="milliseconds for one input of --size; default: a third of the range")
+    ] = None,
+    size: Annotated[str, typer.Option(help="input size, WIDTHxHEIGHT; also the tile that is served")] = "512x512",
+    preset: Annotated[str, typer.Option(help="smoke, default or thorough")] = "default",
+    data: Annotated[
+        str | None, typer.Option(help="folder(s) of clean images or of pairs, comma-separated; default: embedded images")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder of all runs")] = Path("runs"),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Annotated[str, typer.Option(help="where torch trains: auto, cpu or cuda")] = "auto",
+    table: Annotated[Path | None, typer.Option(help="use this latency table instead of measuring one")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report for machines")] = False,
+) -> None:
+    """Measure, search, derive, train, export: from a latency budget to a bundle. Interrupted, the same command goes on."""
+    require("torch", "search,cpu")
+    import torch
+
+    from runtime import usable_cores
+    from search import RunConfig, format_report, get_method, get_preset, parse_size, search_latency_aware
+    from tasks import get_task
+
+    where = usage(lambda: Target.parse(target), "--target")
+    height, width = usage(lambda: parse_size(size), "--size")
+    if task == "super-resolution" and scale is None:
+        scale = 2
+    usage(lambda: get_task(task, scale), "--task/--scale")
+    usage(lambda: get_method(method), "--method")
+    usage(lambda: get_preset(preset), "--preset")
+    torch.set_num_threads(usable_cores())
+    config = RunConfig(
+        task=task,
+        scale=scale if task == "super-resolution" else None,
+        method=method,
+        target=where.slug,
+        budget_ms=budget_ms,
+        height=height,
+        width=width,
+        preset=preset,
+        data=data,
+        seed=seed,
+        device=device,
+    )
+    typer.echo(f"run {out / config.id}", err=True)
+    report = search_latency_aware(config, out, table=table, command=shlex.join(["millisight", *sys.argv[1:]]))
+    if as_json:
+        print_json(report)
+    else:
+        typer.echo(format_report(report))

@@ -1,0 +1,50 @@
+"""A bundle on a target: engines, timing, pictures, tiles, and the `Restorer` that joins them. Never imports torch."""
+
+from runtime.bundle import Bundle, find_bundles, write_bundle
+from runtime.engine import Engine, engine_version, open_engine
+from runtime.errors import BundleError, EngineError, ImageError, MillisightError, TargetError
+from runtime.host import HostInfo, describe_host, usable_cores
+from runtime.image import ImageLimits, Picture, decode_image, encode_image, read_image, write_image
+from runtime.manifest import LatencyRecord, Lineage, Manifest, QualityRecord
+from runtime.restorer import Restorer
+from runtime.target import Target, TargetStatus, list_targets
+from runtime.tiles import SizeContract, Tile, plan_tiles, run_tiled
+from runtime.timing import StabilityRule, Timing, time_interleaved
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Engine",
+    "EngineError",
+    "HostInfo",
+    "ImageError",
+    "ImageLimits",
+    "LatencyRecord",
+    "Lineage",
+    "Manifest",
+    "MillisightError",
+    "Picture",
+    "QualityRecord",
+    "Restorer",
+    "SizeContract",
+    "StabilityRule",
+    "Target",
+    "TargetError",
+    "TargetStatus",
+    "Tile",
+    "Timing",
+    "decode_image",
+    "describe_host",
+    "encode_image",
+    "engine_version",
+    "find_bundles",
+    "list_targets",
+    "open_engine",
+    "plan_tiles",
+    "read_image",
+    "run_tiled",
+    "time_interleaved",
+    "usable_cores",
+    "write_bundle",
+    "write_image",
+]

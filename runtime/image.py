@@ -1,0 +1,72 @@
+"""Pictures in and out: from bytes or files to `Picture` and back."""
+
+from pathlib import Path
+
+from runtime.decode import decode_image
+from runtime.encode import WRITTEN_FORMATS, WrittenFormat, encode_image, to_uint8
+from runtime.errors import ImageError
+from runtime.formats import READ_FORMATS
+from runtime.picture import DEFAULT_LIMITS, ImageLimits, Picture
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "READ_FORMATS",
+    "WRITTEN_FORMATS",
+    "ImageLimits",
+    "Picture",
+    "WrittenFormat",
+    "decode_image",
+    "encode_image",
+    "read_image",
+    "to_uint8",
+    "write_image",
+]
+
+_SUFFIXES: dict[str, WrittenFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+
+
+def read_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> Picture:
+    """Read a picture from a file; its name plays no part in what it is taken for.
+
+    Args:
+        path: The file.
+        limits: Checked before any pixel is decoded.
+
+    Raises:
+        ImageError: If the file cannot be read (`not_readable`), or as `decode_image` does; the message names the file.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limits.max_bytes + 1)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}.", code="not_readable", status=422) from error
+    try:
+        return decode_image(data, limits)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}", code=error.code, status=error.status) from error
+
+
+def write_image(path: Path, picture: Picture, quality: int | None = None) -> None:
+    """Write a picture in the format its file name ends with: .png, .jpg, .jpeg or .webp.
+
+    Args:
+        path: The file; it is replaced if it exists.
+        picture: See `encode_image`.
+        quality: See `encode_image`.
+
+    Raises:
+        ImageError: If the ending is another one (`unsupported_format`), if the file cannot be written
+            (`not_writable`), or as `encode_image` does.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ImageError(
+            f"{path} cannot be written: '{suffix}' is not one of {', '.join(_SUFFIXES)}.",
+            code="unsupported_format",
+            status=422,
+        )
+    data = encode_image(picture, _SUFFIXES[suffix], quality)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be written: {error.strerror}.", code="not_writable", status=422) from error

@@ -1,0 +1,215 @@
+"""Any picture through a model that wants sizes of its own: equal tiles, padded, run one by one, blended.
+
+How neighbouring tiles are joined. Two tiles share `overlap` input pixels. Near its inner border a tile has seen padding
+in place of its neighbour's pixels, so its outermost `trim` pixels there get the weight zero; over the middle of the
+shared strip the weight goes linearly from one tile to the other. Weights are separable (rows times columns) and sum to
+one at every output pixel.
+
+When the result is exact. It equals that of one run over the whole picture if the receptive radius of the model, the
+input pixels it looks at to each side, is at most `trim`: a quarter of the overlap, or `margin` where it is given, so
+that an overlap of twice the radius is enough. A model with strided layers also has to see each tile in phase with the
+picture: every tile but the last of a row or column does, the last one where the side of the picture is a multiple of
+`multiple`. Other models, first of all those with a global pooling, change smoothly from tile to tile instead of at a
+seam.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from runtime.errors import EngineError, ImageError
+
+__all__ = ["SizeContract", "Tile", "plan_tiles", "run_tiled"]
+
+FloatArray = NDArray[np.float32]
+
+
+class SizeContract(BaseModel):
+    """What sizes a model takes and what it gives. Pixels of the input unless said.
+
+    Attributes:
+        multiple: Height and width of a batch are multiples of this.
+        minimum: Smallest side of a batch.
+        tile: Height and width of a tile, multiples of `multiple`.
+        overlap: Pixels that two neighbouring tiles share at least, less than each side of a tile.
+        scale: Output pixels per input pixel and side.
+        margin: Outermost pixels at an inner tile border that are thrown away, at most half of `overlap`. For an exact
+            result set it to the receptive radius of the model. None means a quarter of `overlap`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    multiple: int = Field(ge=1)
+    minimum: int = Field(ge=1)
+    tile: tuple[int, int]
+    overlap: int = Field(ge=0)
+    scale: int = Field(ge=1)
+    margin: int | None = Field(default=None, ge=0)
+
+    @property
+    def trim(self) -> int:
+        """The margin in use: results are exact for a receptive radius up to this many input pixels."""
+        return self.overlap // 4 if self.margin is None else self.margin
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for side in self.tile:
+            if side < self.minimum or side % self.multiple:
+                raise ValueError(
+                    f"a tile side of {side} has to be a multiple of {self.multiple} and at least {self.minimum}"
+                )
+            if side - self.overlap < self.multiple:
+                raise ValueError(
+                    f"an overlap of {self.overlap} leaves a tile side of {side} less than {self.multiple} of its own"
+                )
+        if 2 * self.trim > self.overlap:
+            raise ValueError(f"a margin of {self.trim} on both sides needs an overlap of {2 * self.trim} or more")
+        return self
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of the input. It reaches past the picture only on an axis that a single tile covers.
+
+    Attributes:
+        top: First row.
+        left: First column.
+        height: Rows.
+        width: Columns.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def plan_tiles(height: int, width: int, contract: SizeContract) -> list[Tile]:
+    """Cover a picture with tiles of one size, row by row.
+
+    A side of the picture that is not longer than the tile gets one tile of that side, rounded up to what the model
+    takes. On a longer side tiles follow each other at a fixed step and the last one is shifted inwards to end with
+    the picture.
+
+    Raises:
+        ImageError: If a side is below 1.
+    """
+    if height < 1 or width < 1:
+        raise ImageError(f"A picture has at least 1x1 pixels, got {height}x{width}.", code="empty", status=400)
+    rows = _starts(height, contract.tile[0], contract)
+    columns = _starts(width, contract.tile[1], contract)
+    tile_height = _tile_side(height, contract.tile[0], contract)
+    tile_width = _tile_side(width, contract.tile[1], contract)
+    return [Tile(top, left, tile_height, tile_width) for top in rows for left in columns]
+
+
+def run_tiled(
+    image: FloatArray,
+    contract: SizeContract,
+    run: Callable[[FloatArray], FloatArray],
+    checkpoint: Callable[[], None] | None = None,
+) -> FloatArray:
+    """Run a model over a picture of any size.
+
+    Args:
+        image: float32 (C, H, W).
+        contract: The sizes the model takes, its scale, and how tiles overlap.
+        run: The model: float32 (1, C, h, w) to (1, C', scale*h, scale*w).
+        checkpoint: Called before each tile; what it raises ends the work and is passed on.
+
+    Returns:
+        float32 (C', scale*H, scale*W), not clipped.
+
+    Raises:
+        ImageError: If `image` is not float32 (C, H, W) with at least one pixel.
+        EngineError: If `run` gives another shape than the contract says.
+    """
+    if image.ndim != 3 or image.dtype != np.float32:
+        raise ImageError(
+            f"A picture is float32 of shape (C, H, W), got {image.dtype} {image.shape}.", code="bad_array", status=422
+        )
+    height, width = image.shape[1:]
+    tiles = plan_tiles(height, width, contract)
+    scale = contract.scale
+    row_weights = _weights([tile.top for tile in tiles], tiles[0].height, contract)
+    column_weights = _weights([tile.left for tile in tiles], tiles[0].width, contract)
+
+    result: FloatArray | None = None
+    for tile in tiles:
+        if checkpoint is not None:
+            checkpoint()
+        output = _run_one(_cut(image, tile), run, scale)
+        if len(tiles) == 1:
+            return np.ascontiguousarray(output[:, : scale * height, : scale * width])
+        if result is None:
+            result = np.zeros((output.shape[0], scale * height, scale * width), dtype=np.float32)
+        top, left = scale * tile.top, scale * tile.left
+        target = result[:, top : top + scale * tile.height, left : left + scale * tile.width]
+        weight = row_weights[tile.top][:, None] * column_weights[tile.left][None, :]
+        # On an axis with a single tile the output may reach past the picture; there every weight is one.
+        target += output[:, : target.shape[1], : target.shape[2]] * weight[: target.shape[1], : target.shape[2]]
+    assert result is not None  # there is at least one tile
+    return result
+
+
+def _tile_side(side: int, tile: int, contract: SizeContract) -> int:
+    if side >= tile:
+        return tile
+    return math.ceil(max(side, contract.minimum) / contract.multiple) * contract.multiple
+
+
+def _starts(side: int, tile: int, contract: SizeContract) -> list[int]:
+    if side <= tile:
+        return [0]
+    # A step on the model's grid: tiles but the last see strided layers in phase with the whole picture.
+    step = (tile - contract.overlap) // contract.multiple * contract.multiple
+    return [*range(0, side - tile, step), side - tile]
+
+
+def _cut(image: FloatArray, tile: Tile) -> FloatArray:
+    """The tile's pixels as a batch of one, reflected at the end of the picture, or its edge repeated if too short."""
+    piece = image[:, tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
+    for axis, missing in ((1, tile.height - piece.shape[1]), (2, tile.width - piece.shape[2])):
+        if missing > 0:
+            before_after = [(0, 0), (0, 0), (0, 0)]
+            before_after[axis] = (0, missing)
+            piece = np.pad(piece, before_after, mode="reflect" if missing < piece.shape[axis] else "edge")
+    return np.ascontiguousarray(piece[None])
+
+
+def _run_one(batch: FloatArray, run: Callable[[FloatArray], FloatArray], scale: int) -> FloatArray:
+    output = run(batch)
+    _, _, height, width = batch.shape
+    if output.ndim != 4 or output.shape[0] != 1 or output.shape[2:] != (scale * height, scale * width):
+        raise EngineError(
+            f"The model gave {output.shape} for {batch.shape}; with scale {scale} it has to give "
+            f"(1, C, {scale * height}, {scale * width}). The bundle's manifest does not fit its model."
+        )
+    return np.asarray(output[0], dtype=np.float32)
+
+
+def _weights(starts: list[int], side: int, contract: SizeContract) -> dict[int, FloatArray]:
+    """Weight of each output pixel along one axis, per tile start; at each output pixel they sum to one."""
+    unique = sorted(set(starts))
+    scale, trim = contract.scale, contract.trim
+    ramp = contract.overlap - 2 * trim
+    # Distance of the centre of each output pixel from the start of its tile, in input pixels.
+    distance = (np.arange(side * scale, dtype=np.float64) + 0.5) / scale
+    raw: dict[int, NDArray[np.float64]] = {}
+    total = np.zeros((unique[-1] + side) * scale, dtype=np.float64)
+    for start in unique:
+        weight = np.ones(side * scale, dtype=np.float64)
+        for is_inner, depth in ((start > unique[0], distance), (start < unique[-1], distance[::-1])):
+            if is_inner:
+                weight *= np.clip((depth - trim) / ramp, 0.0, 1.0) if ramp else depth > trim
+        raw[start] = weight
+        total[start * scale : (start + side) * scale] += weight
+    return {
+        start: (weight / total[start * scale : (start + side) * scale]).astype(np.float32)
+        for start, weight in raw.items()
+    }

@@ -1,0 +1,1 @@
+"""Latency tables: measured on the target, solved into rows, used as a differentiable model."""

@@ -1,0 +1,86 @@
+"""The graphs that price a space: chains of carriers, and the linear system that turns their times into rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import Carrier, OpKey
+
+LONG = 4
+"""Units in a chain; long enough that the fixed cost of stem and tail does not drown a unit."""
+
+
+class _Chain(nn.Module):
+    """(N, 3, H, W) -> (N, 3, H, W) at the carrier's resolution: stem, `length` units, tail."""
+
+    def __init__(self, carrier: Carrier, length: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, carrier.channels, 1)
+        self.units = nn.Sequential(*(carrier.make() for _ in range(length)))
+        self.tail = nn.Conv2d(carrier.channels, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tail: Tensor = self.tail(self.units(F.relu(self.stem(x))))
+        return tail
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A carrier repeated `length` times."""
+
+    carrier: Carrier
+    length: int
+
+    @property
+    def id(self) -> str:
+        """Unique within a table."""
+        return f"{self.length} x ({self.carrier.id})"
+
+    def module(self) -> nn.Module:
+        """The network to export and time, with seeded weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return _Chain(self.carrier, self.length)
+
+
+def plan_chains(carriers: Sequence[Carrier]) -> list[list[Chain]]:
+    """Chains to time, in groups that share a resolution and a number of channels.
+
+    Each carrier is timed once, `LONG` units long; the first of each group also one unit long, which fixes the cost of
+    the group's stem and tail.
+    """
+    groups: dict[tuple[int, int], list[Chain]] = {}
+    for carrier in carriers:
+        group = groups.setdefault((carrier.divisor, carrier.channels), [])
+        if not group:
+            group.append(Chain(carrier, 1))
+        group.append(Chain(carrier, LONG))
+    return list(groups.values())
+
+
+def solve_rows(groups: Sequence[Sequence[Chain]], chain_ms: Mapping[str, float]) -> dict[OpKey, float]:
+    """Milliseconds of each row from the chains' times: least squares, smallest norm.
+
+    `time(chain) = fixed(group) + length * sum(rows of the carrier)`. Where two rows only ever occur together (the
+    reference convolution into and out of a narrower width) the smallest-norm solution shares their time equally,
+    and every prediction uses only their sum.
+    """
+    keys = sorted({key for group in groups for chain in group for key in chain.carrier.keys})
+    column = {key: len(groups) + index for index, key in enumerate(keys)}
+    rows, times = [], []
+    for number, group in enumerate(groups):
+        for chain in group:
+            row = np.zeros(len(groups) + len(keys))
+            row[number] = 1.0
+            for key in chain.carrier.keys:
+                row[column[key]] += chain.length
+            # Relative weighting: a slow chain's noise is in proportion to its time.
+            scale = 1.0 / chain_ms[chain.id]
+            rows.append(row * scale)
+            times.append(1.0)
+    solution, *_ = np.linalg.lstsq(np.array(rows), np.array(times), rcond=None)
+    return {key: max(0.0, float(solution[column[key]])) for key in keys}

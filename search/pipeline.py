@@ -1,0 +1,327 @@
+"""From a config to a served bundle: table, search, derivation, training, export. Every stage leaves a file and is
+skipped when its file is there, so a killed run goes on where it was.
+"""
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from export import Card, GateError, Parity, choose_tiling, compare, compose_bundle, export_onnx, require_parity, sample_pair
+from models import Genotype, Network, build_network, content_hash, inherit_weights, num_parameters, receptive_radius, restore_whole
+from runtime import (
+    Bundle,
+    LatencyRecord,
+    Lineage,
+    Manifest,
+    QualityRecord,
+    Restorer,
+    describe_host,
+    engine_version,
+    open_engine,
+)
+from search.budget import Budget
+from search.config import Plan, RunConfig, open_run
+from search.derive import fastest_and_slowest
+from search.errors import RunError
+from search.latency.measure import RULE, measure_table
+from search.latency.model import ExpectedLatency, LatencyModel
+from search.latency.table import LatencyTable
+from search.searcher import Searcher, SearchResult
+from search.verify import derive_verified, export_and_measure, measure_network
+from tasks.batches import BatchStream, ValidationPair, validation_pairs
+from tasks.evaluate import evaluate
+from tasks.sources import ImageSet, Sample, load_data
+from training import load_checkpoint, pick_device, train
+from training.checkpoint import save_checkpoint
+
+AUTO_SHARE = 1 / 3
+LICENCE = "Apache-2.0, as the rest of the project. The images it was trained on are not part of it."
+
+
+class Run:
+    """One run and its folder.
+
+    Args:
+        config: What to do.
+        out: Folder of all runs; this one gets `out/<id>`, shared latency tables go to `out/tables`.
+        table: A latency table to use instead of measuring one.
+        command: How the run was started; goes into the model card.
+
+    Raises:
+        MillisightError: The config names something unknown, or the folder holds another run.
+    """
+
+    def __init__(self, config: RunConfig, out: Path, table: Path | None = None, command: str = "") -> None:
+        self.plan = Plan(config)
+        self.config = config
+        self.folder = out / config.id
+        self.command = command
+        self._given_table = table
+        self._tables = out / "tables"
+        open_run(config, self.folder)
+        self.device = pick_device(config.device)
+        self._images: ImageSet | None = None
+
+    # Images are loaded once, and only if a stage needs them.
+    @property
+    def images(self) -> ImageSet:
+        """Training and validation images."""
+        if self._images is None:
+            self._images = load_data(self.config.data)
+        return self._images
+
+    def pairs(self) -> list[ValidationPair]:
+        """Fixed validation pairs; never trained on."""
+        preset = self.plan.preset
+        return validation_pairs(self.plan.task, self.images.valid, preset.validation_images, preset.validation_crop)
+
+    def table(self) -> LatencyModel:
+        """Stage 1: the latency table, measured unless one fits already."""
+        plan, path = self.plan, self.folder / "table.json"
+        host = describe_host()
+        if not path.is_file():
+            source = self._given_table or self._shared_table()
+            if not source.is_file():
+                rule = replace(RULE, max_seconds=plan.preset.measure_seconds)
+                sizes = [(plan.size[0] // 2, plan.size[1] // 2), plan.size]
+                measure_table(
+                    plan.space, plan.space_config, plan.target, sizes, source,
+                    seed=self.config.seed, rule=rule, code_version=code_version(),
+                )  # fmt: skip
+            LatencyTable.load(source).save(path)
+        table = LatencyTable.load(path)
+        table.require(plan.target, plan.space, plan.space_config, host)
+        return LatencyModel(table)
+
+    def _shared_table(self) -> Path:
+        host = describe_host()
+        key = content_hash([
+            self.plan.space_config.model_dump(mode="json"), host.model_dump(mode="json"), list(self.plan.size)
+        ])  # fmt: skip
+        return self._tables / f"{self.plan.space.name}-{self.plan.target.slug}-{key[:8]}.json"
+
+    def budget(self, model: LatencyModel) -> Budget:
+        """The budget, or a third of the way from the fastest to the slowest network where none is given."""
+        ms = self.config.budget_ms
+        if ms is None:
+            fastest, slowest = fastest_and_slowest(model, *self.plan.size)
+            ms = float(f"{fastest + AUTO_SHARE * (slowest - fastest):.3g}")
+        return Budget(ms, *self.plan.size)
+
+    def search(self, model: LatencyModel, budget: Budget) -> SearchResult:
+        """Stage 2: the supernet and the probabilities of its candidates."""
+        plan = self.plan
+        torch.manual_seed(self.config.seed)
+        supernet = plan.space.supernet(plan.space_config)
+        searcher = Searcher(
+            supernet,
+            plan.method.relaxation,
+            ExpectedLatency(model, budget.height, budget.width),
+            budget,
+            plan.preset.search,
+            self.device,
+        )
+        # Two disjoint halves of the training images: one for the weights, one for the choices.
+        halves = self.images.train[0::2], self.images.train[1::2]
+        weight_batches, raw_batches = (self._stream(half, plan.preset.search) for half in halves)
+        result = searcher.run(
+            weight_batches,
+            raw_batches,
+            self.folder / "supernet.safetensors",
+            self.folder / "search.jsonl",
+            identity=f"{self.config.id}|{model.table.id}",
+        )
+        (self.folder / "probabilities.json").write_text(json.dumps(result.probabilities, indent=1) + "\n")
+        return result
+
+    def _stream(self, samples: tuple[Sample, ...], settings: Any) -> BatchStream:
+        return BatchStream(self.plan.task, samples, settings.patch, settings.batch, settings.seed)
+
+    def derive(self, result: Callable[[], SearchResult], model: LatencyModel, budget: Budget) -> Genotype:
+        """Stage 3: the genotype, built and timed until it keeps the budget."""
+        path = self.folder / "genotype.json"
+        if path.is_file():
+            return Genotype.load(path)
+        space, config = self.plan.space, self.plan.space_config
+
+        def build(picks: dict[str, str]) -> Network:
+            return space.build(space.genotype(config, picks))
+
+        def export(network: Network) -> bytes:
+            return export_onnx(network, network.multiple, network.scale)
+
+        rule = replace(RULE, max_runs=60, max_seconds=3 * self.plan.preset.measure_seconds)
+        measure = export_and_measure(build, export, model, self.plan.target, budget, rule)
+        probabilities = result().probabilities
+        attempts = derive_verified(probabilities, model, budget, measure)
+        last = attempts[-1]
+        probs = {choice: probabilities[choice][name] for choice, name in last.picks.items()}
+        genotype = space.genotype(config, last.picks, probs).model_copy(
+            update={"expected_ms": last.predicted.ms, "table": model.table.id, "seed": self.config.seed}
+        )
+        _write_json(
+            self.folder / "derivation.json",
+            {
+                "budget": str(budget),
+                "attempts": [
+                    {
+                        "aim_ms": a.aim_ms,
+                        "genotype": space.genotype(config, a.picks).id,
+                        "predicted_ms": a.predicted.ms,
+                        "error_ms": a.predicted.error_ms,
+                        "measured": a.measured.model_dump(),
+                    }
+                    for a in attempts
+                ],
+            },
+        )
+        path.write_text(genotype.to_json())
+        return genotype
+
+    def train(self, genotype: Genotype, result: Callable[[], SearchResult]) -> Network:
+        """Stage 4: the trained network (moving average of its weights)."""
+        path = self.folder / "weights.safetensors"
+        torch.manual_seed(self.config.seed)
+        network = build_network(genotype)
+        if path.is_file():
+            tensors, meta = load_checkpoint(path)
+            if meta["genotype"] != genotype.id:
+                raise RunError(f"{path} belongs to genotype {meta['genotype']}, not {genotype.id}; delete it")
+            network.load_state_dict(tensors)
+            return network.to(self.device)
+        if self.plan.method.initial_weights == "inherited":
+            inherit_weights(network, result().supernet, genotype.picks)
+        trained = train(
+            network,
+            self._stream(self.images.train, self.plan.preset.train),
+            self.plan.preset.train,
+            self.folder / "training.safetensors",
+            self.device,
+            identity=f"{self.config.id}|{genotype.id}",
+        )
+        assert isinstance(trained.network, Network)
+        save_checkpoint(path, trained.network.state_dict(), {"genotype": genotype.id, "losses": trained.losses})
+        return trained.network
+
+    def export(self, network: Network, genotype: Genotype, model: LatencyModel, budget: Budget) -> Bundle:
+        """Stage 5: ONNX, gated against torch, timed once more, written as a bundle."""
+        plan, folder = self.plan, self.folder / "bundle"
+        if folder.is_dir():
+            return Bundle.load(folder)
+        pairs = self.pairs()
+        onnx = export_onnx(network, network.multiple, network.scale)
+        engine = open_engine(onnx, plan.target)
+        parity = compare(network, engine, plan.task, pairs)
+        require_parity(parity, "the ONNX export")
+        rule = replace(RULE, max_runs=60, max_seconds=3 * plan.preset.measure_seconds)
+        measured = measure_network(onnx, model, plan.target, plan.size, genotype.id, rule)
+        if measured.ms > budget.ms * 1.05:
+            raise GateError(
+                f"the trained network measures {measured.ms:.4g} ms, the budget is {budget}; nothing but noise can "
+                f"have changed since it was derived: run the same command again when the machine is quiet"
+            )
+        multiple = network.multiple
+        tile = (_round_up(budget.height, multiple), _round_up(budget.width, multiple))
+        tiling = choose_tiling(engine, pairs[0].degraded, tile=tile, multiple=multiple, scale=network.scale)
+        predicted = model.predict(genotype.picks, *plan.size)
+        host = describe_host()
+        manifest = Manifest(
+            name=self._bundle_name(),
+            task=plan.task.name,
+            scale=network.scale,
+            size=tiling.contract,
+            receptive_field=receptive_radius(network),
+            lineage=Lineage(
+                genotype=genotype.id,
+                table=model.table.id,
+                weights=_file_hash(self.folder / "weights.safetensors"),
+                onnx=hashlib.sha256(onnx).hexdigest()[:16],
+                code_version=code_version(),
+                config=content_hash(self.config.model_dump(mode="json")),
+            ),
+            latency=[
+                LatencyRecord(
+                    target=plan.target.slug,
+                    device=host.device,
+                    height=plan.size[0],
+                    width=plan.size[1],
+                    predicted_ms=predicted.ms,
+                    measured_ms=measured.ms,
+                    spread=measured.spread,
+                    budget_ms=budget.ms,
+                    engine_version=engine_version(plan.target),
+                    date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+                )
+            ],
+            quality=self._quality(parity),
+            method=plan.method.name,
+            parameters=num_parameters(network),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+        from_pair = pairs[0].degraded
+        sample = sample_pair(np.clip(from_pair, 0, 1), restore_whole(network, from_pair), network.scale)
+        card = Card(self._data_note(), LICENCE, _limits(tiling.max_difference), self.command)
+        return compose_bundle(folder, manifest, onnx, card, sample)
+
+    def _quality(self, parity: Parity) -> list[QualityRecord]:
+        steps = (("torch", parity.before), ("onnx-fp32", parity.after))
+        return [
+            QualityRecord(
+                step=step,
+                dataset="held-out validation images",
+                metric="psnr-y" if self.plan.task.metric_channel == "y" else "psnr-rgb",
+                degraded_db=quality.degraded_db,
+                restored_db=quality.restored_db,
+                images=quality.images,
+            )
+            for step, quality in steps
+        ]
+
+    def _bundle_name(self) -> str:
+        scale = f"-x{self.plan.task.scale}" if self.plan.task.scale > 1 else ""
+        return f"{self.plan.task.name}{scale}-{self.plan.method.name}-{self.config.id.rsplit('-', 1)[1]}"
+
+    def _data_note(self) -> str:
+        if self.config.data_note:
+            return self.config.data_note
+        if self.config.data is None:
+            return "Photographs shipped inside scikit-image, and dead-leaves images generated from a seed."
+        return f"The user's own images: {self.config.data}"
+
+    def check_service(self, bundle: Bundle) -> dict[str, float]:
+        """Score the finished bundle through `Restorer`, the code that serves; returns dB before and after."""
+        restorer = Restorer.load(bundle, self.plan.target)
+        quality = evaluate(self.plan.task, self.pairs(), restorer.restore_array, "checking the bundle")
+        return {"degraded_db": quality.degraded_db, "restored_db": quality.restored_db}
+
+
+def code_version() -> str:
+    """Version of the installed project."""
+    return importlib.metadata.version("millisight")
+
+
+def _limits(tile_difference: float) -> str:
+    return (
+        "Trained on synthetic degradations unless the data says otherwise; expect less on what it has not seen. "
+        f"Tiles of large pictures differ from one pass by at most {255 * tile_difference:.2f} grey levels (measured)."
+    )
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,144 @@
+"""Prometheus metrics of the service; names and labels are listed in the class.
+
+With several workers BentoML gives every worker one directory in PROMETHEUS_MULTIPROC_DIR and prometheus_client decides
+at its *import* whether it writes there. So it is imported when a worker builds its metrics, never at module level.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from serving.library import LoadedModel
+
+Stage = Literal["read", "queue", "decode", "inference", "encode"]
+
+# Label of a request whose model is not known, because it was refused before one was chosen.
+NO_MODEL = "none"
+# An environment variable of prometheus_client, set by BentoML.
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_MEGAPIXEL_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """All metrics of one worker.
+
+    Every label value comes from a fixed set or from a loaded bundle; a path or a name a client made up never becomes a
+    series. Counters and histograms add up over workers; gauges say how they combine.
+    """
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self._registry = registry = CollectorRegistry()
+        served = ("task", "model")
+        self.requests = Counter(
+            "restore_requests", "Requests answered, by HTTP status.", (*served, "code"), registry=registry
+        )
+        self.request_seconds = Histogram(
+            "restore_request_duration_seconds",
+            "Time from the request's header to its answer.",
+            served,
+            buckets=_REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "restore_stage_duration_seconds",
+            "Time in one stage of a request.",
+            ("stage", *served, "backend"),
+            buckets=_STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.input_megapixels = Histogram(
+            "restore_input_megapixels",
+            "Size of decoded pictures.",
+            ("task",),
+            buckets=_MEGAPIXEL_BUCKETS,
+            registry=registry,
+        )
+        self.output_megapixels = Histogram(
+            "restore_output_megapixels",
+            "Size of restored pictures.",
+            ("task",),
+            buckets=_MEGAPIXEL_BUCKETS,
+            registry=registry,
+        )
+        self.megapixels = Counter(
+            "restore_megapixels_processed", "Input megapixels restored.", served, registry=registry
+        )
+        self.rejected = Counter("restore_rejected", "Requests not served, by reason.", ("reason",), registry=registry)
+        self.in_flight = Gauge(
+            "restore_requests_in_flight",
+            "Restoration requests being worked on.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.model_info = Gauge(
+            "restore_model_info",
+            "1 for every loaded model.",
+            ("task", "model", "backend", "precision", "sha256"),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.model_load_seconds = Gauge(
+            "restore_model_load_seconds",
+            "Time to verify a bundle and open its engine; the slowest worker.",
+            served,
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+
+    def add_model(self, model: LoadedModel) -> None:
+        """Records that a model is loaded."""
+        manifest, target = model.restorer.bundle.manifest, model.restorer.target
+        digest = manifest.files[manifest.model_file]
+        self.model_info.labels(model.task, model.name, model.backend, target.precision, digest).set(1)
+        self.model_load_seconds.labels(model.task, model.name).set(model.load_seconds)
+
+    def observe_stage(self, stage: Stage, model: LoadedModel, seconds: float) -> None:
+        """Records the time one stage took, in seconds."""
+        self.stage_seconds.labels(stage, model.task, model.name, model.backend).observe(seconds)
+
+    def observe_pixels(self, model: LoadedModel, taken: int, given: int) -> None:
+        """Records the pixels of a decoded picture and of its restored one."""
+        self.input_megapixels.labels(model.task).observe(taken / 1e6)
+        self.output_megapixels.labels(model.task).observe(given / 1e6)
+        self.megapixels.labels(model.task, model.name).inc(taken / 1e6)
+
+    def render(self) -> tuple[bytes, str]:
+        """The exposition text over all workers, and its content type."""
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        directory = os.environ.get(DIRECTORY_VARIABLE)
+        if directory is None:
+            return generate_latest(self._registry), CONTENT_TYPE_LATEST
+        _forget_dead_workers(Path(directory))
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def _forget_dead_workers(directory: Path) -> None:
+    """Removes the live gauges of workers that were killed; otherwise their requests stay in flight for ever."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    pids = {int(file.stem.rpartition("_")[2]) for file in directory.glob("gauge_live*_*.db")}
+    for pid in pids:
+        if not _is_alive(pid):
+            mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,69 @@
+"""`bentoml serve serving.service:RestorationService`: BentoML runs the workers, our application answers.
+
+BentoML keeps /livez, /readyz, worker processes, access log and shutdown. Everything else goes to our own application:
+its typed endpoints answer 500 for every picture Pillow cannot read and fetch addresses found in a body.
+"""
+
+from __future__ import annotations
+
+import bentoml
+from starlette.types import Receive, Scope, Send
+
+from runtime.errors import MillisightError
+from serving.app import Workplace, create_app
+from serving.library import Library
+from serving.settings import Settings
+
+# BentoML's own limit on a request, a last resort: its 504 skips our error format, and the work behind it goes on.
+# `Settings` keeps read and request timeouts together below it.
+BACKSTOP_S = 600
+
+
+class Restoration:
+    """Restores pictures: one instance in each worker process."""
+
+    def __init__(self) -> None:
+        self._place = Workplace.open(Settings.from_environment())
+        self.app = create_app(self._place)
+        self._place.library.warm_up()
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def check() -> None:
+        """Tries everything once in the parent process, which ends with a message when it cannot work.
+
+        A worker that fails is started again for ever, so a mistake found there would never end the start.
+        """
+        try:
+            Library.load(Settings.from_environment()).warm_up()
+        except MillisightError as error:
+            raise SystemExit(f"The service cannot start. {error}") from error
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        """Ends the worker's threads."""
+        self._place.pipeline.close()
+
+    def __is_ready__(self) -> bool:
+        """What /readyz asks."""
+        return self._place.library.ready
+
+
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """Hands a request to the application of this worker's service instance.
+
+    A plain function, not the application itself: BentoML asks a mounted Starlette application which paths it has and
+    answers all others itself, with its own /docs.json, a page that describes nothing and errors in plain text.
+    """
+    await bentoml.get_current_service().app(scope, receive, send)
+
+
+RestorationService = bentoml.service(
+    name="RestorationService",
+    traffic={"timeout": BACKSTOP_S},
+    # Its labels hold raw paths: every path a scanner tries would add series for ever.
+    metrics={"enabled": False},
+    # It answers 500 to a Content-Type that is not UTF-8 and writes line breaks out of paths; ours is in `answers`.
+    logging={"access": {"enabled": False}},
+)(Restoration)
+RestorationService.mount_asgi_app(answer, path="/", name="millisight")

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime.bundle import Bundle
+from runtime.errors import BundleError, TargetError
+from serving.errors import ModelNotFoundError, SettingsError
+from serving.library import Library, discover
+from serving.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def library(bundle_roots: tuple[Path, Path]) -> Library:
+    return Library.load(Settings(bundles=bundle_roots, target="cpu-onnxruntime-fp32-1t"))
+
+
+@pytest.mark.parametrize(
+    ("task", "scale", "name", "expected"),
+    [
+        ("derain", None, None, "derain-same"),
+        ("denoise", None, None, "denoise-half"),
+        ("denoise", None, "denoise-same", "denoise-same"),
+        ("super-resolution", None, None, "sr-x2"),
+        ("super-resolution", 4, None, "sr-x4"),
+        ("super-resolution", None, "sr-x4", "sr-x4"),
+    ],
+)
+def test_the_first_model_that_fits_answers(
+    library: Library, task: str, scale: int | None, name: str | None, expected: str
+) -> None:
+    assert library.choose(task, scale, name).name == expected
+
+
+def test_the_order_of_the_roots_decides_the_default(bundle_roots: tuple[Path, Path]) -> None:
+    turned = Library.load(Settings(bundles=bundle_roots[::-1]))
+    assert turned.choose("denoise").name == "denoise-same"
+
+
+@pytest.mark.parametrize(
+    ("task", "scale", "name"), [("derain", 2, None), ("denoise", None, "sr-x2"), ("x", None, None)]
+)
+def test_what_is_not_loaded_is_refused_with_the_list(
+    library: Library, task: str, scale: int | None, name: str | None
+) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"Loaded: denoise-half \(denoise x1\), denoise-same"):
+        library.choose(task, scale, name)
+
+
+def test_it_is_ready_only_after_the_warm_up(bundle_roots: tuple[Path, Path]) -> None:
+    library = Library.load(Settings(bundles=bundle_roots))
+    assert not library.ready
+    library.warm_up()
+    assert library.ready
+
+
+def test_of_two_bundles_with_one_name_the_first_is_kept(
+    tmp_path: Path, make_bundle: Callable[..., Bundle], caplog: pytest.LogCaptureFixture
+) -> None:
+    for root in ("a", "b"):
+        make_bundle(tmp_path / root / "x", "twin", "derain")
+    found = discover(Settings(bundles=(tmp_path / "b", tmp_path / "a")))
+    assert [bundle.folder for bundle in found] == [tmp_path / "b" / "x"]
+    assert "twin" in str(caplog.records[0].args) or "hidden" in caplog.text
+
+
+def test_default_folders_may_be_missing_but_not_all(
+    tmp_path: Path, make_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="MILLISIGHT_BUNDLES"):
+        discover(Settings())
+    make_bundle(tmp_path / "zoo" / "x", "x", "derain")
+    assert [bundle.manifest.name for bundle in discover(Settings())] == ["x"]
+
+
+def test_a_folder_somebody_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="nowhere"):
+        discover(Settings(bundles=(tmp_path / "nowhere",)))
+
+
+def test_a_damaged_bundle_or_an_unknown_target_ends_the_start(
+    tmp_path: Path, make_bundle: Callable[..., Bundle]
+) -> None:
+    make_bundle(tmp_path / "x", "x", "derain")
+    with pytest.raises(TargetError, match="cpu-onnxruntime-fp32"):
+        Library.load(Settings(bundles=(tmp_path,), target="cuda-tensorrt-fp16"))
+    (tmp_path / "x" / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        Library.load(Settings(bundles=(tmp_path,)))
+
+
+def test_the_description_marks_one_default_a_task_and_scale(library: Library) -> None:
+    cards = library.describe()
+    defaults = {(card["task"], card["scale"]): card["name"] for card in cards if card["default"]}
+    assert defaults == {
+        ("denoise", 1): "denoise-half",
+        ("derain", 1): "derain-same",
+        ("super-resolution", 2): "sr-x2",
+        ("super-resolution", 4): "sr-x4",
+    }
+    assert all(card["target"] == "cpu-onnxruntime-fp32-1t" for card in cards)
+    assert not any("files" in card for card in cards)
