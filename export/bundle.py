@@ -27,7 +27,7 @@ class Card:
 
 
 def sample_pair(degraded: NDArray[np.float32], restored: NDArray[np.float32], scale: int) -> dict[str, bytes]:
-    """`sample-degraded.png` and `sample-restored.png` from (3, H, W) arrays; the middle 192 input pixels."""
+    """`sample-degraded.png` and `sample-restored.png` from (3, H, W) arrays; the middle, 192 output pixels a side."""
     rows, columns = (min(192 // scale, side) for side in degraded.shape[1:])
     top, left = (degraded.shape[1] - rows) // 2, (degraded.shape[2] - columns) // 2
     before = degraded[:, top : top + rows, left : left + columns]
@@ -62,7 +62,8 @@ def card_text(manifest: Manifest, card: Card) -> str:
     scale = f" x{manifest.scale}" if manifest.scale > 1 else ""
     return f"""# {manifest.name}
 
-Task: {manifest.task}{scale}. Method: {manifest.method}. Parameters: {manifest.parameters}. Genotype: {manifest.lineage.genotype}.
+Task: {manifest.task}{scale}. Method: {manifest.method}. Parameters: {manifest.parameters}.
+Genotype: {manifest.lineage.genotype}.
 
 ## Speed
 

@@ -40,11 +40,18 @@ class Parity:
 
 
 def run_whole(engine: Engine, image: NDArray[np.float32], multiple: int, scale: int) -> NDArray[np.float32]:
-    """What `models.restore_whole` does, in an engine: one untiled pass over a (3, H, W) image, clipped."""
+    """What `models.restore_whole` does, in an engine: one untiled pass over a (3, H, W) image, clipped.
+
+    Raises:
+        GateError: The engine's output has another size.
+    """
     height, width = image.shape[1:]
     padded = np.pad(image, ((0, 0), (0, -height % multiple), (0, -width % multiple)), mode="edge")
-    restored = engine.run(np.ascontiguousarray(padded[None]))[0, :, : height * scale, : width * scale]
-    return np.clip(restored, 0.0, 1.0)
+    restored = engine.run(np.ascontiguousarray(padded[None]))
+    wanted = (1, 3, padded.shape[1] * scale, padded.shape[2] * scale)
+    if restored.shape != wanted:
+        raise GateError(f"the exported network turns {padded.shape} into {restored.shape}, not into {wanted}")
+    return np.clip(restored[0, :, : height * scale, : width * scale], 0.0, 1.0)
 
 
 def compare(network: Network, engine: Engine, task: Task, pairs: Sequence[ValidationPair]) -> Parity:

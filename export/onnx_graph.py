@@ -42,7 +42,7 @@ def export_onnx(network: nn.Module, multiple: int = 1, scale: int = 1) -> bytes:
         torch.onnx.export(
             network,
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # the tracing exporter writes to open files too
             input_names=[INPUT_NAME],
             output_names=[OUTPUT_NAME],
             dynamic_axes={INPUT_NAME: axes, OUTPUT_NAME: {0: "N", 2: f"{scale}*H", 3: f"{scale}*W"}},

@@ -1,5 +1,6 @@
 """`millisight`: exit code 0 ok, 1 the work failed or a gate did not hold, 2 wrong use."""
 
+import os
 import sys
 
 import typer
@@ -26,6 +27,9 @@ app.command()(pictures.serve)
 
 def main() -> None:
     """Run the command line; a foreseen failure is one line, not a traceback."""
+    if not sys.stderr.isatty():
+        # Progress bars in a log file: a line now and then, not ten a second.
+        os.environ.setdefault("TQDM_MININTERVAL", "15")
     try:
         app()
     except (MillisightError, MissingExtraError) as error:

@@ -86,7 +86,8 @@ def serve(
     """Serve bundles over HTTP with BentoML. Further settings: the MILLISIGHT_ variables in docs/serving.md."""
     require("bentoml", "serve,cpu")
     where = usage(lambda: Target.parse(target), "--target")
-    environment = dict(os.environ, MILLISIGHT_TARGET=where.slug)
+    # BentoML reports usage to its makers unless told otherwise before it starts.
+    environment = {"BENTOML_DO_NOT_TRACK": "True", **os.environ, "MILLISIGHT_TARGET": where.slug}
     if bundles:
         defaults = [root for root in (Path("runs"), Path("zoo")) if root.is_dir()]
         environment["MILLISIGHT_BUNDLES"] = os.pathsep.join(str(root) for root in (*bundles, *defaults))

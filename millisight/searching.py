@@ -1,5 +1,6 @@
 """`search` and `methods`."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -73,7 +74,9 @@ def search(
     usage(lambda: get_task(task, scale), "--task/--scale")
     usage(lambda: get_method(method), "--method")
     usage(lambda: get_preset(preset), "--preset")
-    torch.set_num_threads(usable_cores())
+    if "OMP_NUM_THREADS" not in os.environ:
+        # torch counts the host's cores, a container may have fewer.
+        torch.set_num_threads(usable_cores())
     config = RunConfig(
         task=task,
         scale=scale if task == "super-resolution" else None,

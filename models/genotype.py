@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from models.errors import GenotypeError
 
@@ -46,6 +45,14 @@ class Genotype(BaseModel):
     table: str | None = None
     seed: int | None = None
 
+    @field_validator("choices")
+    @classmethod
+    def _picked_once(cls, choices: tuple[Pick, ...]) -> tuple[Pick, ...]:
+        repeated = sorted({pick.id for pick in choices if sum(other.id == pick.id for other in choices) > 1})
+        if repeated:
+            raise ValueError(f"more than one pick for {', '.join(repeated)}")
+        return choices
+
     @property
     def picks(self) -> dict[str, str]:
         """Choice id -> picked candidate."""
@@ -54,9 +61,7 @@ class Genotype(BaseModel):
     @property
     def id(self) -> str:
         """Content hash of what is built."""
-        return content_hash(
-            {"space": self.space, "version": self.version, "config": self.config, "picks": self.picks}
-        )
+        return content_hash({"space": self.space, "version": self.version, "config": self.config, "picks": self.picks})
 
     def to_json(self) -> str:
         """Human-readable JSON; `from_json` gives an equal genotype back."""
@@ -71,12 +76,13 @@ class Genotype(BaseModel):
         """
         try:
             content = json.loads(text)
-            claimed = content.pop("id", None) if isinstance(content, Mapping) else None
+            claimed = content.pop("id", None) if isinstance(content, dict) else None
             genotype = cls.model_validate(content)
-        except (json.JSONDecodeError, ValidationError) as error:
+            actual = genotype.id
+        except ValueError as error:  # json's, pydantic's, and a config that holds NaN
             raise GenotypeError(f"not a genotype: {error}") from error
-        if claimed is not None and claimed != genotype.id:
-            raise GenotypeError(f"the genotype says id {claimed}, its content has id {genotype.id}: it was edited")
+        if claimed is not None and claimed != actual:
+            raise GenotypeError(f"the genotype says id {claimed}, its content has id {actual}: it was edited")
         return genotype
 
     @classmethod
@@ -88,4 +94,8 @@ class Genotype(BaseModel):
         """
         if not path.is_file():
             raise GenotypeError(f"no genotype at {path}; a search writes one to runs/<id>/genotype.json")
-        return cls.from_json(path.read_text())
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError as error:
+            raise GenotypeError(f"{path} is not a genotype: {error}") from error
+        return cls.from_json(text)

@@ -17,7 +17,7 @@ def num_parameters(module: nn.Module) -> int:
 def receptive_radius(network: Network) -> int | None:
     """How many input pixels away an output pixel can still see; None if it sees the whole image.
 
-    Found by sending a point of light through a copy whose weights are all positive, so that nothing cancels.
+    Found by sending lines of light through a copy whose weights are all positive, so that nothing cancels.
     """
     if any(isinstance(module, SqueezeExcitation) for module in network.modules()):
         return None
@@ -25,16 +25,30 @@ def receptive_radius(network: Network) -> int | None:
     with torch.no_grad():
         for parameter in probe.parameters():
             parameter.fill_(1e-2 if parameter.ndim > 1 else 0.0)
-    size = 16 * network.multiple
+    return max(_reach(probe, axis) for axis in (2, 3))
+
+
+def _reach(probe: Network, axis: int) -> int:
+    """The radius along one axis, on strips: a line of light across the strip, once at each place of the grid.
+
+    Strided layers do not treat all pixels alike: the far end of a cell lights up as much as its near end does, from
+    further away.
+    """
+    multiple = probe.multiple
+    size = 16 * multiple
     while True:
-        image = torch.zeros(1, 3, size, size, dtype=torch.float64)
-        # Every phase within one multiple of the grid, because strided layers do not treat all pixels alike.
-        start = (size // 2) // network.multiple * network.multiple
-        image[:, :, start : start + network.multiple, start : start + network.multiple] = 1.0
+        start = (size // 2) // multiple * multiple
+        strips = torch.zeros(multiple, 3, size, multiple, dtype=torch.float64)
+        for phase in range(multiple):
+            strips[phase, :, start + phase] = 1.0
         with torch.no_grad():
-            lit = probe(image).sum((0, 1)).abs() > 0
-        rows = torch.nonzero(lit.any(1)).flatten() // network.scale
-        reach = max(start - int(rows.min()), int(rows.max()) - (start + network.multiple - 1))
-        if reach < start - network.multiple:
+            restored = probe(strips if axis == 2 else strips.transpose(2, 3))
+        lit = (restored if axis == 2 else restored.transpose(2, 3)).abs().sum((1, 3)) > 0
+        reach = 0
+        for phase in range(multiple):
+            rows = torch.nonzero(lit[phase]).flatten() // probe.scale
+            reach = max(reach, start + phase - int(rows.min()), int(rows.max()) - start - phase)
+        # Light that came to the edge may have been stopped by it.
+        if reach < start - multiple:
             return reach
         size *= 2

@@ -19,7 +19,7 @@ class _ProbeInactive(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, output: Tensor, x: Tensor, weights: Tensor, candidates: Sequence[Callable[[Tensor], Tensor]]
     ) -> Tensor:
         ctx.save_for_backward(x)

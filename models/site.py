@@ -80,7 +80,7 @@ class DerivedSite:
         if len(candidates) == 1:
             return candidates[0]
         picked = self._picks.get(choice_id)
-        if picked not in candidates:
+        if picked is None or picked not in candidates:
             raise GenotypeError(f"choice {choice_id}: picked {picked!r}, allowed: {', '.join(candidates)}")
         self._used.add(choice_id)
         return picked

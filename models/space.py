@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,7 +26,7 @@ class SpaceConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scale: int = 1
+    scale: Literal[1, 2, 4] = 1
 
 
 @dataclass(frozen=True, order=True)
@@ -51,7 +51,7 @@ class OpKey:
 
 @dataclass(frozen=True)
 class CostTerm:
-    """`key` is paid when every (choice id, candidate) of `when` is picked; its expectation is the product of weights."""
+    """`key` is paid when every (choice, candidate) of `when` is picked; its expectation is the product of weights."""
 
     key: OpKey
     when: tuple[tuple[str, str], ...]
@@ -177,8 +177,11 @@ class Space(ABC, Generic[ConfigT]):
 
     def candidates(self, config: ConfigT) -> dict[str, tuple[str, ...]]:
         """Choice id -> candidate names, without allocating weights."""
+        return {name: choice.candidates for name, choice in self._choices(config).items()}
+
+    def _choices(self, config: ConfigT) -> dict[str, Choice]:
         with torch.device("meta"):
-            return {name: choice.candidates for name, choice in self.supernet(config).choices.items()}
+            return self.supernet(config).choices
 
     def num_networks(self, config: ConfigT) -> int:
         """How many networks the space holds."""
@@ -190,19 +193,18 @@ class Space(ABC, Generic[ConfigT]):
         Raises:
             GenotypeError: Picks and choices do not match.
         """
-        candidates = self.candidates(config)
-        if set(picks) != set(candidates):
-            wrong = ", ".join(sorted(set(picks) ^ set(candidates)))
+        choices = self._choices(config)
+        if set(picks) != set(choices):
+            wrong = ", ".join(sorted(set(picks) ^ set(choices)))
             raise GenotypeError(f"space {self.name}: one pick per choice is wanted; missing or unknown: {wrong}")
-        with torch.device("meta"):
-            kinds = {name: choice.kind for name, choice in self.supernet(config).choices.items()}
         chosen = []
-        for name, names in candidates.items():
+        for name, choice in choices.items():
+            names = choice.candidates
             if picks[name] not in names:
                 raise GenotypeError(f"choice {name}: picked {picks[name]!r}, allowed: {', '.join(names)}")
             prob = 1.0 if probs is None else probs[name]
             chosen.append(
-                Pick(id=name, kind=kinds[name], picked=picks[name], index=names.index(picks[name]), prob=prob)
+                Pick(id=name, kind=choice.kind, picked=picks[name], index=names.index(picks[name]), prob=prob)
             )
         return Genotype(
             space=self.name, version=self.version, config=config.model_dump(mode="json"), choices=tuple(chosen)
@@ -230,11 +232,9 @@ def inherit_weights(network: Network, supernet: Supernet, picks: Mapping[str, st
     Every operation keeps its channels in leading order, so cutting the leading slice of each tensor equals masking
     the rest to zero in the supernet.
     """
-    source = {name: tensor for name, tensor in supernet.network.state_dict().items()}
+    source = supernet.network.state_dict()
     renamed: dict[str, Tensor] = {}
-    mixed = {
-        path: module for path, module in supernet.network.named_modules() if isinstance(module, MixedOperation)
-    }
+    mixed = {path: module for path, module in supernet.network.named_modules() if isinstance(module, MixedOperation)}
     for name, tensor in source.items():
         owner = next((path for path in mixed if name.startswith(f"{path}.")), None)
         if owner is None:

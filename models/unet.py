@@ -22,7 +22,7 @@ from models.upscale import BicubicPhases
 REFERENCE_CONVOLUTION = "conv3x3"
 FREE_ATTENTION = "identity"
 CHANNEL_STEP = 8
-"""Widths are rounded up to a multiple of this: vector units idle on anything finer."""
+"""Widths are rounded to a multiple of this, at least one: vector units idle on anything finer."""
 
 
 class UNetConfig(SpaceConfig):
@@ -147,7 +147,7 @@ class UNet(Network):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Small residual branches: at the start the network is close to its global skip, so training is stable."""
+        """Damped residual branches and tail: without, features grow with every block and the first steps with them."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -172,7 +172,8 @@ class UNet(Network):
         for index in reversed(range(len(skips))):
             features = self.decoder[index](self.up[index](features) + skips[index])
         residual: Tensor = self.leave(self.tail(features))
-        return self.enlarge(x) + residual
+        enlarged: Tensor = self.enlarge(x)
+        return enlarged + residual
 
 
 class UNetSpace(Space[UNetConfig]):
@@ -253,7 +254,7 @@ def _when(choice_id: str, candidate: str, count: int) -> tuple[tuple[str, str], 
 def _carrier(config: UNetConfig, plan: BlockPlan, width: int, conv1: str, conv2: str, attention: str) -> Carrier:
     """One residual block with everything picked."""
     channels, divisor = plan.channels, plan.divisor
-    keys = (OpKey(conv1, channels, width, divisor), OpKey(conv2, width, channels, divisor))
+    keys: tuple[OpKey, ...] = (OpKey(conv1, channels, width, divisor), OpKey(conv2, width, channels, divisor))
     if attention != FREE_ATTENTION:
         keys += (OpKey(attention, channels, channels, divisor),)
     unit = BlockPlan("unit", channels, divisor)

@@ -20,7 +20,7 @@ from PIL import (
 )
 
 from runtime.errors import ImageError
-from runtime.formats import check_structure, sniff_format, webp_size
+from runtime.formats import check_structure, sniff_format, unsupported_format, webp_size
 from runtime.picture import DEFAULT_LIMITS, ImageLimits, Picture
 
 __all__ = ["decode_image"]
@@ -47,6 +47,9 @@ _PILLOW_ERRORS = (
     struct.error,
     zlib.error,
 )
+
+# The decoder for these fills in what it cannot read and writes a line to stderr for each row of it.
+_FAX_COMPRESSIONS = {2, 3, 4}
 
 _MAX_ICC_BYTES = 2**20  # Pillow reads no longer one from a PNG; real profiles are below 1 MiB, most below 10 KiB
 
@@ -93,18 +96,20 @@ def _decode(data: bytes, name: str, limits: ImageLimits) -> Picture:
     with _open(data, name) as image:
         _check_pixels(image.size, limits)
         check_structure(data, name)
+        if _is_fax(image):
+            raise unsupported_format("Fax-compressed TIFF")
         if getattr(image, "is_animated", False) and not isinstance(image, MpoImagePlugin.MpoImageFile):
             raise ImageError(f"This {name} holds several pictures. Send a single one.", code="animated", status=422)
         image.load()
         pixels, alpha, gray = _channels(image, data, name)
         orientation = _orientation(image)
         profile = image.info.get("icc_profile")
-    pixels, alpha = _upright(pixels, orientation), None if alpha is None else _upright(alpha, orientation)
+    pixels = _upright(pixels, orientation)
     rgb = np.empty((3, *pixels.shape[-2:]), dtype=np.float32)
-    rgb[:] = _unit(pixels)
+    rgb[:] = _unit(pixels)  # one channel of gray fills all three
     return Picture(
         rgb=rgb,
-        alpha=None if alpha is None else np.ascontiguousarray(_unit(alpha)),
+        alpha=None if alpha is None else np.ascontiguousarray(_unit(_upright(alpha, orientation))),
         gray=gray,
         icc=_usable_profile(profile, gray),
     )
@@ -130,6 +135,13 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
             return BmpImagePlugin.BmpImageFile(file)
         case _:
             return GifImagePlugin.GifImageFile(file)
+
+
+def _is_fax(image: Image.Image) -> bool:
+    return (
+        isinstance(image, TiffImagePlugin.TiffImageFile)
+        and image.tag_v2.get(ExifTags.Base.Compression) in _FAX_COMPRESSIONS
+    )
 
 
 def _check_pixels(size: tuple[int, int], limits: ImageLimits) -> None:

@@ -9,7 +9,7 @@ import zlib
 
 from runtime.errors import ImageError
 
-__all__ = ["READ_FORMATS", "check_structure", "sniff_format", "webp_size"]
+__all__ = ["READ_FORMATS", "check_structure", "sniff_format", "unsupported_format", "webp_size"]
 
 READ_FORMATS: tuple[str, ...] = ("PNG", "JPEG", "WebP", "TIFF", "BMP", "GIF")
 """Formats that are read, by the names `sniff_format` gives."""
@@ -79,7 +79,7 @@ def sniff_format(data: bytes) -> str:
             status=415,
         )
     if name not in READ_FORMATS:
-        raise _unsupported(name)
+        raise unsupported_format(name)
     return name
 
 
@@ -104,7 +104,7 @@ def check_structure(data: bytes, name: str) -> None:
         )
     elif name == "BMP" and _bmp_compression(data) not in _BMP_UNCOMPRESSED:
         # The decoder for these is a Python loop over bytes that a tiny file can keep busy for long.
-        raise _unsupported("Compressed BMP")
+        raise unsupported_format("Compressed BMP")
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
@@ -124,6 +124,15 @@ def webp_size(data: bytes) -> tuple[int, int]:
     if chunk == b"VP8 " and len(data) >= 30 and data[23:26] == b"\x9d\x01\x2a":
         return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
     raise ImageError("This WebP is corrupt: it has no valid header. Send it again.", code="corrupt", status=422)
+
+
+def unsupported_format(name: str) -> ImageError:
+    """The error for a known format that is not read: 415 `unsupported_format`."""
+    return ImageError(
+        f"{name} is not read. Convert it to one of: {', '.join(READ_FORMATS)}.",
+        code="unsupported_format",
+        status=415,
+    )
 
 
 def _recognise(data: bytes) -> str | None:
@@ -165,11 +174,3 @@ def _check_png(data: bytes) -> None:
             return  # what follows is not part of the picture and is never looked at
         position = end
     raise ImageError("This PNG is corrupt: it ends too early. Send it again.", code="corrupt", status=422)
-
-
-def _unsupported(name: str) -> ImageError:
-    return ImageError(
-        f"{name} is not read. Convert it to one of: {', '.join(READ_FORMATS)}.",
-        code="unsupported_format",
-        status=415,
-    )

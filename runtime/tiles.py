@@ -74,7 +74,7 @@ class SizeContract(BaseModel):
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of the input. It reaches past the picture only on an axis that a single tile covers.
+    """A rectangle of the input. It may reach past the end of the picture, where the picture is padded.
 
     Attributes:
         top: First row.
@@ -94,7 +94,7 @@ def plan_tiles(height: int, width: int, contract: SizeContract) -> list[Tile]:
 
     A side of the picture that is not longer than the tile gets one tile of that side, rounded up to what the model
     takes. On a longer side tiles follow each other at a fixed step and the last one is shifted inwards to end with
-    the picture.
+    the picture, or less than one multiple after it: that keeps it on the model's grid.
 
     Raises:
         ImageError: If a side is below 1.
@@ -151,7 +151,7 @@ def run_tiled(
         top, left = scale * tile.top, scale * tile.left
         target = result[:, top : top + scale * tile.height, left : left + scale * tile.width]
         weight = row_weights[tile.top][:, None] * column_weights[tile.left][None, :]
-        # On an axis with a single tile the output may reach past the picture; there every weight is one.
+        # The output of the last tile may reach past the picture.
         target += output[:, : target.shape[1], : target.shape[2]] * weight[: target.shape[1], : target.shape[2]]
     assert result is not None  # there is at least one tile
     return result
@@ -166,9 +166,9 @@ def _tile_side(side: int, tile: int, contract: SizeContract) -> int:
 def _starts(side: int, tile: int, contract: SizeContract) -> list[int]:
     if side <= tile:
         return [0]
-    # A step on the model's grid: tiles but the last see strided layers in phase with the whole picture.
     step = (tile - contract.overlap) // contract.multiple * contract.multiple
-    return [*range(0, side - tile, step), side - tile]
+    last = math.ceil(side / contract.multiple) * contract.multiple - tile
+    return [*range(0, last, step), last]
 
 
 def _cut(image: FloatArray, tile: Tile) -> FloatArray:

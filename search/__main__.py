@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from models import ModelError
 from runtime import MillisightError
 from search.config import RunConfig
 from search.main_job import search_latency_aware
@@ -28,7 +27,7 @@ def main() -> int:
         parser.error(f"{arguments.config}: {error}")
     try:
         report = search_latency_aware(config, arguments.out, command=f"python -m search {arguments.config}")
-    except (MillisightError, ModelError) as error:
+    except MillisightError as error:
         sys.stderr.write(f"search: {error}\n")
         return 1
     sys.stdout.write(format_report(report) + "\n")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models import Space, SpaceConfig, content_hash, get_space
 from runtime import Target
 from search.errors import RunError
+from search.files import write_json
 from search.methods import Method, get_method
 from search.presets import Preset, get_preset
 from tasks.task import Task, get_task
@@ -76,7 +77,11 @@ class Plan:
         if config.task not in self.method.tasks:
             raise RunError(f"method {config.method} does {', '.join(self.method.tasks)}, not {config.task}")
         self.space: Space[Any] = get_space(self.method.space)
-        values = {**self.preset.space_config, **dict(self.method.space_config), **self.space.task_config(self.task.scale)}
+        values = {
+            **self.preset.space_config,
+            **dict(self.method.space_config),
+            **self.space.task_config(self.task.scale),
+        }
         self.space_config: SpaceConfig = self.space.parse_config(values)
 
     @property
@@ -108,5 +113,4 @@ def open_run(config: RunConfig, folder: Path) -> None:
                 f"{folder} holds a run with another {', '.join(different)}; choose another folder, or delete it"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=1) + "\n")
+    write_json(path, wanted)

@@ -69,13 +69,11 @@ def fastest_and_slowest(model: LatencyModel, height: int, width: int) -> tuple[f
     )
 
 
-def _grouped(
-    probabilities: Mapping[str, Mapping[str, float]], terms: Sequence[PricedTerm]
-) -> list[list[_Item]]:
+def _grouped(probabilities: Mapping[str, Mapping[str, float]], terms: Sequence[PricedTerm]) -> list[list[_Item]]:
     """All joint picks of each group of choices that share a term."""
     group_of = {choice: {choice} for choice in probabilities}
     for term in terms:
-        merged = set().union(*(group_of[choice] for choice, _ in term.when)) if term.when else set()
+        merged = set().union(*(group_of[choice] for choice, _ in term.when))
         for choice in merged:
             group_of[choice] = merged
     groups = {tuple(sorted(group)): group for group in group_of.values()}
@@ -87,7 +85,7 @@ def _grouped(
                 f"choices {', '.join(choices)} are priced jointly and have {size} combinations; at most {MAX_JOINT} "
                 "are enumerated: give the space terms that tie fewer choices together"
             )
-        own = [t for t in terms if t.when and t.when[0][0] in choices]
+        own = [t for t in terms if t.when[0][0] in choices]
         items = []
         for names in itertools.product(*(probabilities[choice] for choice in choices)):
             picks = dict(zip(choices, names, strict=True))
@@ -111,6 +109,9 @@ def _knapsack(groups: Sequence[Sequence[_Item]], step: float) -> dict[str, str]:
     """Pick one item per group, most score first, with summed ceil(ms / step) <= GRID."""
     if math.isinf(step):
         return dict(itertools.chain.from_iterable(items[-1].picks for items in groups))
+    if step == 0:
+        # The budget is exactly the fixed cost: only what is free is left, and the first item of a group is its best.
+        return dict(itertools.chain.from_iterable(items[0].picks for items in groups))
     best: NDArray[np.float64] = np.zeros(GRID + 1)
     taken: list[NDArray[np.int32]] = []
     costs = [[math.ceil(item.ms / step - 1e-9) for item in items] for items in groups]

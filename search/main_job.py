@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from models import ModelError
 from search.config import RunConfig
+from search.errors import SearchError
 from search.pipeline import Run
 from search.report import run_report
 from search.searcher import SearchResult
@@ -25,8 +27,15 @@ def search_latency_aware(
 
     Raises:
         MillisightError: A name, a table, a budget or a gate; the text says what to do.
-        ModelError: A space config out of range.
     """
+    try:
+        return _run_stages(config, out, table, command)
+    except ModelError as error:
+        # The rooms that hold networks import nothing of ours, so their errors join ours at this border.
+        raise SearchError(str(error)) from error
+
+
+def _run_stages(config: RunConfig, out: Path, table: Path | None, command: str) -> dict[str, Any]:
     run = Run(config, out, table, command)
     model = run.table()
     budget = run.budget(model)

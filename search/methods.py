@@ -45,7 +45,9 @@ METHODS: tuple[Method, ...] = (
     Method(
         name="autoderain",
         summary="one-path proximal search of convolutions, widths and squeeze-excitation in a U-shape",
-        reference="Fu, Hou, Chen: AutoDerain: Memory-efficient Neural Architecture Search for Image Deraining, VCIP 2021",
+        reference=(
+            "Fu, Hou, Chen: AutoDerain: Memory-efficient Neural Architecture Search for Image Deraining, VCIP 2021"
+        ),
         reconstruction="macro layout, candidate list, losses and schedule; the width choice is ours",
         space="unet",
         relaxation_name="proximal",

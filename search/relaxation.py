@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Choice, Selection
@@ -25,7 +26,7 @@ class Relaxation(Protocol):
         ...
 
     def select(self, choice: Choice, phase: Phase, rng: np.random.Generator, explore: float) -> Selection:
-        """Decide a choice for one step; `explore` is the probability of a uniformly drawn candidate where that applies."""
+        """Decide a choice for one step; `explore` is the probability of a uniform draw, where that applies."""
         ...
 
     def project(self, raw: Tensor) -> None:
@@ -102,5 +103,5 @@ def relaxations() -> dict[str, Relaxation]:
     return {relaxation.name: relaxation for relaxation in known}
 
 
-def _fill(raw: Tensor, values: np.ndarray) -> None:  # type: ignore[type-arg]
+def _fill(raw: Tensor, values: NDArray[np.float64]) -> None:
     raw.data.copy_(torch.from_numpy(values).to(raw))

@@ -1,6 +1,5 @@
 """The end of a run, in one table."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from models import Genotype
 from runtime import Bundle
 from search.budget import Budget
+from search.files import write_json
 from search.latency.model import LatencyModel
 
 
@@ -40,7 +40,7 @@ def run_report(
         "bundle": str(bundle.folder),
         "serve": serve_command(bundle.folder),
     }
-    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(folder / "report.json", report)
     return report
 
 

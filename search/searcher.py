@@ -1,7 +1,6 @@
 """Differentiable search under expected latency: alternating first-order updates on two splits, exact resume."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from models import Supernet
 from search.budget import Budget
 from search.errors import SearchError
+from search.files import write_text
 from search.latency.model import ExpectedLatency
 from search.relaxation import Phase, Relaxation
 from training.checkpoint import (
@@ -148,8 +148,10 @@ class Searcher:
                     self._save(checkpoint, identity, step)
                     record = self._record(step, loss, expected_ms)
                     lines.append(json.dumps(record))
-                    log.write_text("\n".join(lines) + "\n")
-                    bar.set_postfix(loss=f"{loss:.4f}", ms=f"{record['expected_ms'] or 0:.1f}", price=f"{self._price:.2f}")
+                    write_text(log, "\n".join(lines) + "\n")
+                    bar.set_postfix(
+                        loss=f"{loss:.4f}", ms=f"{record['expected_ms'] or 0:.1f}", price=f"{self._price:.2f}"
+                    )
         return SearchResult(self.supernet, self.probabilities())
 
     def probabilities(self) -> dict[str, dict[str, float]]:
@@ -172,18 +174,18 @@ class Searcher:
         degraded, clean = to_tensors(batches.batch_at(step), self.device)
         with _frozen(self._weights):
             loss = self._loss(self.supernet(degraded), clean)
-            self._mean_loss = self._mean_loss or float(loss)
-            self._mean_loss += 0.1 * (float(loss) - self._mean_loss)
+            self._mean_loss = self._mean_loss or float(loss.detach())
+            self._mean_loss += 0.1 * (float(loss.detach()) - self._mean_loss)
             milliseconds = self.expected(weights)
             over = milliseconds / self.budget.ms - 1.0
             self._raw_optimizer.zero_grad(set_to_none=True)
-            (loss / self._mean_loss + self._price * over).backward()
+            (loss / self._mean_loss + self._price * over).backward()  # type: ignore[no-untyped-call]
         self._raw_optimizer.step()
         for choice in self.supernet.choices.values():
             self.relaxation.project(choice.raw)
-        price = self._price + self.config.price_rate * float(over)
+        price = self._price + self.config.price_rate * float(over.detach())
         self._price = min(self.config.price_max, max(0.0, price))
-        return float(milliseconds)
+        return float(milliseconds.detach())
 
     def _weight_step(self, batches: Batches, step: int) -> float:
         self._select("weights", step)
@@ -191,10 +193,10 @@ class Searcher:
         loss = self._loss(self.supernet(degraded), clean)
         # None, not zero: candidates that did not run must not be moved by momentum.
         self._weight_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm)
         self._weight_optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     def _set_rate(self, rate: float) -> None:
         for group in self._weight_optimizer.param_groups:
@@ -254,5 +256,3 @@ class _frozen:  # noqa: N801 - reads as a statement
     def __exit__(self, *_: object) -> None:
         for parameter in self._parameters:
             parameter.requires_grad_(True)
-
-

@@ -14,6 +14,7 @@ from search.latency.model import LatencyModel, Prediction
 from search.latency.table import Measured
 
 TRIES = 6
+REPEATS = 3
 MARGIN = 0.99
 
 
@@ -28,31 +29,42 @@ class Attempt:
 
 
 def measure_network(
-    graph: bytes, model: LatencyModel, target: Target, size: tuple[int, int], name: str, rule: StabilityRule = RULE
+    graph: bytes, model: LatencyModel, target: Target, budget: Budget, name: str, rule: StabilityRule = RULE
 ) -> Measured:
-    """Time a whole network, beside the table's anchor, which corrects for how fast the machine is just now.
+    """Time a whole network at the budget's size, beside the table's anchor.
+
+    The anchor corrects for how fast the machine is just now. A neighbour on the machine can only add time, so a
+    network that seems over budget is timed up to three times and the least counts.
 
     Args:
         graph: The exported network.
         model: Its table holds what the anchor took when the rows were measured.
         target: Where.
-        size: (height, width).
+        budget: Size, and the milliseconds under which one timing is enough.
         name: Recorded.
         rule: When a timing counts as settled.
     """
-    anchor, anchor_size = anchor_graph(model.space, model.config, (model.table.sizes[0].height, model.table.sizes[0].width))
-    before = time_graphs({"anchor": anchor}, target, anchor_size, rule)["anchor"]
-    timing = time_graphs({name: graph}, target, size, rule)[name]
-    after = time_graphs({"anchor": anchor}, target, anchor_size, rule)["anchor"]
-    drift = model.table.anchor_ms / min(before.ms, after.ms)
-    return Measured(
-        id=name,
-        ms=timing.ms * drift,
-        raw_ms=timing.ms,
-        spread=timing.spread,
-        runs=timing.runs,
-        stable=timing.stable,
-    )
+    first = model.table.sizes[0]
+    anchor, anchor_size = anchor_graph(model.space, model.config, (first.height, first.width))
+    best: Measured | None = None
+    for _ in range(REPEATS):
+        before = time_graphs({"anchor": anchor}, target, anchor_size, rule)["anchor"]
+        timing = time_graphs({name: graph}, target, (budget.height, budget.width), rule)[name]
+        after = time_graphs({"anchor": anchor}, target, anchor_size, rule)["anchor"]
+        drift = model.table.anchor_ms / min(before.ms, after.ms)
+        found = Measured(
+            id=name,
+            ms=timing.ms * drift,
+            raw_ms=timing.ms,
+            spread=timing.spread,
+            runs=timing.runs,
+            stable=timing.stable,
+        )
+        best = found if best is None or found.ms < best.ms else best
+        if best.ms <= budget.ms:
+            break
+    assert best is not None
+    return best
 
 
 def derive_verified(
@@ -104,7 +116,7 @@ def export_and_measure(
         key = tuple(sorted(picks.items()))
         if key not in known:
             graph = export(build(picks))
-            known[key] = measure_network(graph, model, target, (budget.height, budget.width), "derived", rule)
+            known[key] = measure_network(graph, model, target, budget, "derived", rule)
         return known[key]
 
     return measure

@@ -190,7 +190,7 @@ class DeadlineExceededError(RequestError):
     status, code, reason = 504, "deadline_exceeded", "deadline"
 
 
-_IMAGE_REASONS = {413: "too_many_pixels", 415: "media_type", 400: "corrupt", 422: "corrupt"}
+_IMAGE_REASONS = {500: "model_output", 413: "too_many_pixels", 415: "media_type", 400: "corrupt", 422: "corrupt"}
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,7 @@ class Trained:
     losses: tuple[float, ...]
 
 
-def to_tensors(
-    batch: tuple[NDArray[np.float32], NDArray[np.float32]], device: torch.device
-) -> tuple[Tensor, Tensor]:
+def to_tensors(batch: tuple[NDArray[np.float32], NDArray[np.float32]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Move a batch to the device; channels last on a CPU, where convolutions run about twice as fast."""
     layout = torch.channels_last if device.type == "cpu" else torch.contiguous_format
     degraded, clean = (torch.from_numpy(part).to(device, memory_format=layout) for part in batch)
@@ -115,7 +113,7 @@ def train(
         TrainingError: The checkpoint belongs to another run, or the loss became non-finite.
     """
     precision = resolve_precision(config.precision, device)
-    network.to(device, memory_format=torch.channels_last).train()
+    network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval()
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay

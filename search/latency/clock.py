@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime import Target
 from runtime.engine import open_engine
@@ -51,5 +52,5 @@ def time_graphs(
     return time_interleaved(subjects, rule, seed=seed, clock=clock_for(target).now, on_round=on_round)
 
 
-def _once(run: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> Callable[[], object]:  # type: ignore[type-arg]
+def _once(run: Callable[[NDArray[np.float32]], object], image: NDArray[np.float32]) -> Callable[[], object]:
     return lambda: run(image)

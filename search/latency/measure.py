@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from export.onnx_graph import export_onnx
@@ -14,7 +15,8 @@ from models import OpKey, Space, SpaceConfig, content_hash
 from runtime import Target
 from runtime.host import describe_host
 from runtime.timing import StabilityRule
-from search.latency.chains import Chain, plan_chains, solve_rows
+from search.files import write_json
+from search.latency.chains import plan_chains, solve_rows
 from search.latency.clock import clock_for, time_graphs
 from search.latency.table import PROTOCOL, Calibration, LatencyTable, Measured, Row, SizeTable
 
@@ -123,7 +125,7 @@ def fit_calibration(sums_ms: Sequence[float], measured: Sequence[Measured]) -> C
     """Least-squares line from summed rows to whole networks, with leave-one-out errors."""
     x, y = np.array(sums_ms), np.array([entry.ms for entry in measured])
 
-    def fit(keep: np.ndarray) -> tuple[float, float]:  # type: ignore[type-arg]
+    def fit(keep: NDArray[np.bool_]) -> tuple[float, float]:
         weights = 1.0 / y[keep]
         design = np.stack([np.ones(keep.sum()), x[keep]], 1) * weights[:, None]
         (intercept, slope), *_ = np.linalg.lstsq(design, y[keep] * weights, rcond=None)
@@ -242,10 +244,7 @@ class _Journal:
         groups = self._content["groups"]
         if name not in groups:
             groups[name] = measure()
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_suffix(".writing")
-            partial.write_text(json.dumps(self._content))
-            partial.replace(self._path)
+            write_json(self._path, self._content)
         drift = self.anchor_ms / groups[name]["anchor_ms"]
         return [Measured(ms=entry["raw_ms"] * drift, **entry) for entry in groups[name]["timings"]]
 

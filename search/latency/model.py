@@ -25,7 +25,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PricedTerm:
-    """Milliseconds paid when every (choice, candidate) of `when` is picked. Calibrated: they add up to the network."""
+    """Milliseconds paid when every (choice, candidate) of `when`, which is never empty, is picked.
+
+    Calibrated: with the fixed milliseconds they add up to the network.
+    """
 
     ms: float
     when: tuple[tuple[str, str], ...]
@@ -53,21 +56,24 @@ class LatencyModel:
                 )
 
     def priced(self, height: int, width: int) -> tuple[float, tuple[PricedTerm, ...]]:
-        """(fixed ms, terms) at an input size.
+        """(fixed ms, terms) at an input size; what is paid whatever is picked is fixed.
 
         At a measured size the table's rows are used as they are; elsewhere each row is a straight line in pixels
         through the two nearest measured sizes (one size only: in proportion to pixels).
         """
         blend = self._blend(height, width)
-        fixed = sum(share * size.calibration.intercept_ms for share, size in blend)
+        fixed = max(0.0, sum(share * size.calibration.intercept_ms for share, size in blend))
         terms = []
         for term in self._terms:
             ms = sum(
                 share * size.calibration.slope * self._rows[(size.height, size.width)][term.key]
                 for share, size in blend
             )
-            terms.append(PricedTerm(max(0.0, ms), term.when))
-        return max(0.0, fixed), tuple(terms)
+            if term.when:
+                terms.append(PricedTerm(max(0.0, ms), term.when))
+            else:
+                fixed += max(0.0, ms)
+        return fixed, tuple(terms)
 
     def predict(self, picks: Mapping[str, str], height: int, width: int) -> Prediction:
         """What a network costs at an input size."""

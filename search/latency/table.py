@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from models import Space, SpaceConfig, content_hash
 from runtime import Target
 from runtime.host import HostInfo
 from search.errors import TableError
+from search.files import write_json
 
 SCHEMA_VERSION = 1
 PROTOCOL = "carrier-chains-1"
@@ -87,10 +88,7 @@ class LatencyTable(_Strict):
 
     def save(self, path: Path) -> None:
         """Write as JSON, replacing the file in one step."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".writing")
-        partial.write_text(json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
-        partial.replace(path)
+        write_json(path, self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, path: Path) -> "LatencyTable":
@@ -108,7 +106,7 @@ class LatencyTable(_Strict):
             if version != SCHEMA_VERSION:
                 raise TableError(f"{path}: schema version {version}, this code reads {SCHEMA_VERSION}; {remedy}")
             return cls.model_validate(content)
-        except (json.JSONDecodeError, ValidationError) as error:
+        except ValueError as error:  # of the encoding, of json or of pydantic
             raise TableError(f"{path} is not a latency table: {error}; {remedy}") from error
 
     def require(self, target: Target, space: Space[Any], config: SpaceConfig, host: HostInfo) -> None:

@@ -1,0 +1,145 @@
+"""The command line as a user runs it: processes, files, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SMOKE = ("--preset", "smoke", "--size", "64x64", "--target", "cpu-onnxruntime-fp32-1t", "--device", "cpu")
+ROOMY = ("--budget-ms", "1000")  # so that a busy machine cannot make the test fail
+
+NO_TORCH = """
+import sys
+# What `import` and `find_spec` see where a package is not installed.
+sys.modules['torch'] = sys.modules['skimage'] = None
+from millisight.cli import main
+sys.argv[0] = 'millisight'
+main()
+"""
+
+
+def millisight(*arguments: str, cwd: Path, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "millisight.cli"] if code is None else [sys.executable, "-c", code]
+    return subprocess.run([*command, *arguments], cwd=cwd, capture_output=True, text=True, timeout=280, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    """A folder in which the main job has run once, and its report."""
+    folder = tmp_path_factory.mktemp("runs-here")
+    done = millisight("search", "--task", "denoise", *SMOKE, *ROOMY, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, object] = json.loads(done.stdout)
+    return folder, report
+
+
+def test_search_reports_what_the_issue_promises(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, report = finished
+    wanted = {"task", "method", "genotype", "parameters", "predicted_ms", "measured_ms", "budget_ms"}
+    wanted |= {"baseline_db", "restored_db", "bundle", "serve"}
+    assert wanted <= set(report)
+    assert (folder / str(report["bundle"]) / "manifest.json").is_file()
+    assert str(report["bundle"]) in str(report["serve"])
+
+
+def test_search_again_is_done_at_once_with_the_same_result(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, report = finished
+    again = millisight("search", "--task", "denoise", *SMOKE, *ROOMY, "--json", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == report
+
+
+def test_a_bundle_is_found_restored_with_and_verified(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, report = finished
+    rng = np.random.default_rng(0)
+    photos = folder / "photos"
+    photos.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(rng.integers(0, 256, (90, 71, 3), dtype=np.uint8)).save(photos / name)
+    done = millisight("restore", "denoise", "photos/a.png", "-o", "clear.png", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(folder / "clear.png").size == (71, 90)
+    checked = millisight(
+        "verify", str(report["bundle"]), "--data", "photos:clean", "--at-least", "-90", "--json", cwd=folder
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["holds"] is True
+    # The planted fault: a gain that no twelve-step network reaches must not hold, and must say so by its exit code.
+    refused = millisight("verify", str(report["bundle"]), "--data", "photos:clean", "--at-least", "90", cwd=folder)
+    assert refused.returncode == 1
+    assert "does not hold" in refused.stdout
+
+
+def test_restoring_works_without_torch(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, _ = finished
+    Image.new("RGB", (33, 20), (90, 120, 40)).save(folder / "flat.png")
+    done = millisight("restore", "denoise", "flat.png", "-o", "flat-out.jpg", cwd=folder, code=NO_TORCH)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(folder / "flat-out.jpg").format == "JPEG"
+
+
+def test_a_missing_package_is_named_with_its_remedy(tmp_path: Path) -> None:
+    done = millisight("methods", cwd=tmp_path, code=NO_TORCH)
+    assert done.returncode == 1
+    assert "torch" in done.stderr
+    assert "pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (("search", "--task", "dehaze"), "derain"),
+        (("search", "--method", "nope"), "autoderain"),
+        (("search", "--preset", "nope"), "smoke"),
+        (("search", "--target", "cuda-nothing-fp8"), "cpu-onnxruntime-fp32"),
+        (("search", "--size", "big"), "WIDTHxHEIGHT"),
+        (("search", "--budget-ms", "-3"), "--budget-ms"),
+        (("restore", "denoise", "missing.png", "-o", "x.png"), "missing.png"),
+        (("latency", "measure", "--out", "t.json", "--sizes", "512"), "WIDTHxHEIGHT"),
+    ],
+)
+def test_wrong_use_is_exit_code_2_and_says_what_is_allowed(
+    arguments: tuple[str, ...], names: str, tmp_path: Path
+) -> None:
+    done = millisight(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert names in done.stderr.replace("\n", " ")
+
+
+def test_a_budget_that_cannot_be_met_names_the_fastest(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, _ = finished
+    done = millisight("search", "--task", "denoise", *SMOKE, "--budget-ms", "0.001", cwd=folder)
+    assert done.returncode == 1
+    assert "the fastest is predicted to take" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_bundle_for_a_task_lists_what_is_there(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, _ = finished
+    Image.new("RGB", (8, 8)).save(folder / "tiny.png")
+    done = millisight("restore", "derain", "tiny.png", "-o", "x.png", cwd=folder)
+    assert done.returncode == 1
+    assert "denoise-autoderain" in done.stderr
+
+
+def test_latency_measure_and_show(tmp_path: Path) -> None:
+    done = millisight(
+        "latency", "measure", "--out", "table.json", "--preset", "smoke", "--sizes", "32x32,64x48", *SMOKE[4:6],
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown = millisight("latency", "show", "table.json", cwd=tmp_path)
+    assert "held-out error" in shown.stdout
+    assert "64x48" in shown.stdout
+    content = json.loads(millisight("latency", "show", "table.json", "--json", cwd=tmp_path).stdout)
+    assert [(size["width"], size["height"]) for size in content["sizes"]] == [(32, 32), (64, 48)]
+
+
+def test_targets_for_machines(tmp_path: Path) -> None:
+    done = millisight("targets", "--json", cwd=tmp_path)
+    assert {"slug", "available", "missing", "remedy"} == set(json.loads(done.stdout)[0])
