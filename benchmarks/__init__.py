@@ -1,0 +1,1 @@
+"""What regenerates each number and picture in the README."""

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.results import Row, write_results
 from runtime import Bundle, Restorer
@@ -66,17 +65,16 @@ def _at(task: Task, samples: Sequence[Sample], severity: str) -> list[Validation
     pairs = []
     for sample in samples:
         rows, columns = (side // task.scale * task.scale for side in sample.clean.shape[:2])
-        clean: NDArray[np.float32] = sample.clean[:rows, :columns].transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-        degraded = task.evaluate_degradation(np.ascontiguousarray(clean), sample.name, severity)
+        clean = np.ascontiguousarray(sample.clean[:rows, :columns].transpose(2, 0, 1), dtype=np.float32)
+        clean /= np.float32(255)
+        degraded = task.evaluate_degradation(clean, sample.name, severity)
         pairs.append(ValidationPair(sample.name, degraded, clean))
     return pairs
 
 
 def _rounded(pairs: list[ValidationPair]) -> list[ValidationPair]:
     """Low-resolution images as files hold them."""
-    return [
-        ValidationPair(p.name, np.round(p.degraded * np.float32(255)) / np.float32(255), p.clean) for p in pairs
-    ]
+    return [ValidationPair(p.name, np.round(p.degraded * np.float32(255)) / np.float32(255), p.clean) for p in pairs]
 
 
 if __name__ == "__main__":

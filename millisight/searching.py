@@ -46,12 +46,12 @@ def search(
     method: Annotated[str, typer.Option(help="see `millisight methods`")] = "autoderain",
     target: Annotated[str, typer.Option(help="see `millisight targets`")] = "cpu-onnxruntime-fp32",
     budget_ms: Annotated[
-        float | None, typer.Option(min=0.001, help="milliseconds for one input of --size; default: a third of the range")
+        float | None, typer.Option(min=0.001, help="ms for one input of --size; default: a third of the range")
     ] = None,
     size: Annotated[str, typer.Option(help="input size, WIDTHxHEIGHT; also the tile that is served")] = "512x512",
     preset: Annotated[str, typer.Option(help="smoke, default or thorough")] = "default",
     data: Annotated[
-        str | None, typer.Option(help="folder(s) of clean images or of pairs, comma-separated; default: embedded images")
+        str | None, typer.Option(help="folders of clean images or of pairs, comma-separated; default: embedded ones")
     ] = None,
     out: Annotated[Path, typer.Option(help="folder of all runs")] = Path("runs"),
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -59,7 +59,7 @@ def search(
     table: Annotated[Path | None, typer.Option(help="use this latency table instead of measuring one")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report for machines")] = False,
 ) -> None:
-    """Measure, search, derive, train, export: from a latency budget to a bundle. Interrupted, the same command goes on."""
+    """From a latency budget to a bundle: measure, search, derive, train, export. Interrupted, it goes on."""
     require("torch", "search,cpu")
     import torch
 

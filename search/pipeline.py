@@ -3,27 +3,21 @@
 Every stage leaves a file and is skipped when its file is there, so a killed run goes on where it was.
 """
 
-import datetime
 import hashlib
 import importlib.metadata
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from export import (
-    Card,
     GateError,
-    Parity,
-    choose_tiling,
     compare,
-    compose_bundle,
     export_onnx,
     require_parity,
-    sample_pair,
 )
 from models import (
     Genotype,
@@ -31,22 +25,16 @@ from models import (
     build_network,
     content_hash,
     inherit_weights,
-    num_parameters,
-    receptive_radius,
-    restore_whole,
 )
 from runtime import (
     Bundle,
-    LatencyRecord,
     Lineage,
-    Manifest,
-    QualityRecord,
     Restorer,
     describe_host,
-    engine_version,
     open_engine,
 )
 from search.budget import Budget
+from search.bundling import write_run_bundle
 from search.config import Plan, RunConfig, open_run
 from search.derive import fastest_and_slowest
 from search.errors import RunError
@@ -63,7 +51,6 @@ from training import load_checkpoint, pick_device, train
 from training.checkpoint import save_checkpoint
 
 AUTO_SHARE = 1 / 3
-LICENCE = "Apache-2.0, as the rest of the project. The images it was trained on are not part of it."
 
 
 class Run:
@@ -249,21 +236,21 @@ class Run:
         measured = measure_network(onnx, model, plan.target, budget, genotype.id, rule)
         if measured.ms > budget.ms:
             raise GateError(
-                f"the trained network measures {measured.ms:.4g} ms, the budget is {budget}. It kept the budget when it "
-                "was derived, so the machine is slower now than its anchor shows: run the same command again when the "
-                "machine is quiet (only this last stage is repeated)"
+                f"the trained network measures {measured.ms:.4g} ms, the budget is {budget}. It kept the budget when "
+                "it was derived, so the machine is slower now than its anchor shows: run the same command again when "
+                "the machine is quiet (only this last stage is repeated)"
             )
-        multiple = network.multiple
-        tile = (_round_up(budget.height, multiple), _round_up(budget.width, multiple))
-        tiling = choose_tiling(engine, pairs[0].degraded, tile=tile, multiple=multiple, scale=network.scale)
-        predicted = model.predict(genotype.picks, *plan.size)
-        host = describe_host()
-        manifest = Manifest(
-            name=self._bundle_name(),
-            task=plan.task.name,
-            scale=network.scale,
-            size=tiling.contract,
-            receptive_field=receptive_radius(network),
+        return write_run_bundle(
+            folder,
+            plan=plan,
+            network=network,
+            onnx=onnx,
+            engine=engine,
+            image=pairs[0].degraded,
+            parity=parity,
+            measured=measured,
+            predicted=model.predict(genotype.picks, *plan.size),
+            budget=budget,
             lineage=Lineage(
                 genotype=genotype.id,
                 table=model.table.id,
@@ -272,54 +259,8 @@ class Run:
                 code_version=code_version(),
                 config=content_hash(self.config.model_dump(mode="json")),
             ),
-            latency=[
-                LatencyRecord(
-                    target=plan.target.slug,
-                    device=host.device,
-                    height=plan.size[0],
-                    width=plan.size[1],
-                    predicted_ms=predicted.ms,
-                    measured_ms=measured.ms,
-                    spread=measured.spread,
-                    budget_ms=budget.ms,
-                    engine_version=engine_version(plan.target),
-                    date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-                )
-            ],
-            quality=self._quality(parity),
-            method=plan.method.name,
-            parameters=num_parameters(network),
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            command=self.command,
         )
-        from_pair = pairs[0].degraded
-        sample = sample_pair(np.clip(from_pair, 0, 1), restore_whole(network, from_pair), network.scale)
-        card = Card(self._data_note(), LICENCE, _limits(tiling.max_difference), self.command)
-        return compose_bundle(folder, manifest, onnx, card, sample)
-
-    def _quality(self, parity: Parity) -> list[QualityRecord]:
-        steps = (("torch", parity.before), ("onnx-fp32", parity.after))
-        return [
-            QualityRecord(
-                step=step,
-                dataset="held-out validation images",
-                metric="psnr-y" if self.plan.task.metric_channel == "y" else "psnr-rgb",
-                degraded_db=quality.degraded_db,
-                restored_db=quality.restored_db,
-                images=quality.images,
-            )
-            for step, quality in steps
-        ]
-
-    def _bundle_name(self) -> str:
-        scale = f"-x{self.plan.task.scale}" if self.plan.task.scale > 1 else ""
-        return f"{self.plan.task.name}{scale}-{self.plan.method.name}-{self.config.id.rsplit('-', 1)[1]}"
-
-    def _data_note(self) -> str:
-        if self.config.data_note:
-            return self.config.data_note
-        if self.config.data is None:
-            return "Photographs shipped inside scikit-image, and dead-leaves images generated from a seed."
-        return f"The user's own images: {self.config.data}"
 
     def check_service(self, bundle: Bundle) -> dict[str, float]:
         """Score the finished bundle through `Restorer`, the code that serves; returns dB before and after."""
@@ -337,17 +278,6 @@ def round_up_digits(value: float, digits: int) -> float:
 def code_version() -> str:
     """Version of the installed project."""
     return importlib.metadata.version("millisight")
-
-
-def _limits(tile_difference: float) -> str:
-    return (
-        "Trained on synthetic degradations unless the data says otherwise; expect less on what it has not seen. "
-        f"Tiles of large pictures differ from one pass by at most {255 * tile_difference:.2f} grey levels (measured)."
-    )
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
 
 
 def _file_hash(path: Path) -> str:

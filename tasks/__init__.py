@@ -9,7 +9,7 @@ from tasks.metrics import psnr, ssim
 from tasks.noise import add_noise
 from tasks.rain import RAIN_PRESETS, RainParameters, add_rain, add_rain_versions, rain_layer
 from tasks.resize import imresize
-from tasks.sources import ImageSet, Sample, load_data
+from tasks.sources import ImageSet, Sample, embedded_photographs, load_data
 from tasks.task import TASKS, Task, get_task
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "add_rain",
     "add_rain_versions",
     "dead_leaves",
+    "embedded_photographs",
     "evaluate",
     "get_task",
     "imresize",

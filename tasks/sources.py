@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tasks.errors import TaskError
 from tasks.leaves import dead_leaves
 
-__all__ = ["ImageSet", "Layout", "Sample", "embedded_images", "load_data", "split_samples"]
+__all__ = ["ImageSet", "Layout", "Sample", "embedded_images", "embedded_photographs", "load_data", "split_samples"]
 
 Layout = Literal["clean", "pairs", "side-by-side-clean-first", "side-by-side-degraded-first"]
 
@@ -104,10 +104,8 @@ def load_data(spec: str | None = None) -> ImageSet:
     return split_samples(_with_unique_names(samples))
 
 
-def embedded_images() -> ImageSet:
-    """Photographs of the scikit-image wheel and seeded dead leaves; a few seconds, nothing is downloaded or stored.
-
-    Validation is by photographs only: they are what a network is for.
+def embedded_photographs() -> ImageSet:
+    """The photographs of the scikit-image wheel: free, so that what is made from them may be shown and shipped.
 
     Raises:
         TaskError: scikit-image is not installed.
@@ -119,13 +117,27 @@ def embedded_images() -> ImageSet:
             "run `pip install '.[search]'` or name a folder of pictures"
         )
     folder = Path(found.submodule_search_locations[0]) / "data"
-    photographs = [Sample(f"photo/{name}", _read_rgb(folder / name)) for name in _WHEEL_TRAIN]
-    leaves = [
+    train, valid = (
+        tuple(Sample(f"photo/{name}", _read_rgb(folder / name)) for name in names)
+        for names in (_WHEEL_TRAIN, _WHEEL_VALID)
+    )
+    return ImageSet(train=train, valid=valid)
+
+
+def embedded_images() -> ImageSet:
+    """Photographs of the scikit-image wheel and seeded dead leaves; a few seconds, nothing is downloaded or stored.
+
+    Validation is by photographs only: they are what a network is for.
+
+    Raises:
+        TaskError: scikit-image is not installed.
+    """
+    photographs = embedded_photographs()
+    leaves = tuple(
         Sample(f"leaves/{index:02d}", dead_leaves(np.random.default_rng([_LEAVES_SEED, index]), _LEAVES_SIZE))
         for index in range(_LEAVES_COUNT)
-    ]
-    valid = tuple(Sample(f"photo/{name}", _read_rgb(folder / name)) for name in _WHEEL_VALID)
-    return ImageSet(train=(*photographs, *leaves), valid=valid)
+    )
+    return ImageSet(train=(*photographs.train, *leaves), valid=photographs.valid)
 
 
 def split_samples(samples: Sequence[Sample]) -> ImageSet:

@@ -1,0 +1,138 @@
+"""What a run's bundle says about itself: manifest, model card, sample pair."""
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export import Card, Parity, choose_tiling, compose_bundle, sample_pair
+from models import Network, num_parameters, receptive_radius, restore_whole
+from runtime import Bundle, Engine, LatencyRecord, Lineage, Manifest, QualityRecord, describe_host, engine_version
+from search.budget import Budget
+from search.config import Plan
+from search.latency.model import Prediction
+from search.latency.table import Measured
+from tasks import Task, embedded_photographs
+
+LICENCE = "Apache-2.0, as the rest of the project. The images it was trained on are not part of it."
+
+
+def write_run_bundle(
+    folder: Path,
+    *,
+    plan: Plan,
+    network: Network,
+    onnx: bytes,
+    engine: Engine,
+    image: NDArray[np.float32],
+    parity: Parity,
+    measured: Measured,
+    predicted: Prediction,
+    budget: Budget,
+    lineage: Lineage,
+    command: str,
+) -> Bundle:
+    """Choose the tiling, compose manifest and card, and write the bundle.
+
+    Args:
+        folder: Where.
+        plan: The run's task, method, target and size.
+        network: Trained.
+        onnx: The gated export.
+        engine: `onnx` opened on the run's target.
+        image: A degraded (3, H, W) validation image to measure the tiling on.
+        parity: What the gate found.
+        measured: Milliseconds of the exported file.
+        predicted: What the table said.
+        budget: What was promised; its size becomes the tile.
+        lineage: Hashes of everything that the bundle is made from.
+        command: How the run was started.
+
+    Raises:
+        BundleError: The folder holds something else, or cannot be written.
+    """
+    multiple = network.multiple
+    tile = (_round_up(budget.height, multiple), _round_up(budget.width, multiple))
+    tiling = choose_tiling(engine, image, tile=tile, multiple=multiple, scale=network.scale)
+    now = datetime.datetime.now(datetime.UTC)
+    manifest = Manifest(
+        name=_bundle_name(plan),
+        task=plan.task.name,
+        scale=network.scale,
+        size=tiling.contract,
+        receptive_field=receptive_radius(network),
+        lineage=lineage,
+        latency=[
+            LatencyRecord(
+                target=plan.target.slug,
+                device=describe_host().device,
+                height=budget.height,
+                width=budget.width,
+                predicted_ms=predicted.ms,
+                measured_ms=measured.ms,
+                spread=measured.spread,
+                budget_ms=budget.ms,
+                engine_version=engine_version(plan.target),
+                date=now.date().isoformat(),
+            )
+        ],
+        quality=_quality(plan.task, parity),
+        method=plan.method.name,
+        parameters=num_parameters(network),
+        created=now.isoformat(timespec="seconds"),
+    )
+    shown = sample_input(plan.task)
+    sample = sample_pair(shown, restore_whole(network, shown), network.scale)
+    card = Card(_data_note(plan), LICENCE, _limits(tiling.max_difference), command)
+    return compose_bundle(folder, manifest, onnx, card, sample)
+
+
+def sample_input(task: Task) -> NDArray[np.float32]:
+    """The degraded (3, H, W) picture of a bundle's sample pair.
+
+    Always a free photograph, never the training data, so that a bundle may be given away.
+    """
+    cat = next(sample for sample in embedded_photographs().valid if "chelsea" in sample.name)
+    rows, columns = (side // task.scale * task.scale for side in cat.clean.shape[:2])
+    clean = np.ascontiguousarray(cat.clean[:rows, :columns].transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
+    severity = task.severities[len(task.severities) // 2]
+    return np.clip(task.evaluate_degradation(clean, cat.name, severity), 0.0, 1.0)
+
+
+def _quality(task: Task, parity: Parity) -> list[QualityRecord]:
+    return [
+        QualityRecord(
+            step=step,
+            dataset="held-out validation images",
+            metric="psnr-y" if task.metric_channel == "y" else "psnr-rgb",
+            degraded_db=quality.degraded_db,
+            restored_db=quality.restored_db,
+            images=quality.images,
+        )
+        for step, quality in (("torch", parity.before), ("onnx-fp32", parity.after))
+    ]
+
+
+def _bundle_name(plan: Plan) -> str:
+    scale = f"-x{plan.task.scale}" if plan.task.scale > 1 else ""
+    return f"{plan.task.name}{scale}-{plan.method.name}-{plan.config.id.rsplit('-', 1)[1]}"
+
+
+def _data_note(plan: Plan) -> str:
+    if plan.config.data_note:
+        return plan.config.data_note
+    if plan.config.data is None:
+        return "Photographs shipped inside scikit-image, and dead-leaves images generated from a seed."
+    return f"The user's own images: {plan.config.data}"
+
+
+def _limits(tile_difference: float) -> str:
+    return (
+        "Trained on synthetic degradations unless the data says otherwise; expect less on what it has not seen. "
+        f"Tiles of large pictures differ from one pass by at most {255 * tile_difference:.2f} grey levels (measured)."
+    )
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
