@@ -30,15 +30,11 @@ def choose_tiling(
 
     Args:
         engine: The exported network.
-        image: (3, H, W), degraded; repeated by reflection until it needs four tiles.
+        image: (3, H, W), degraded; repeated by reflection where it is too small for four tiles.
         tile: (height, width), multiples of `multiple`.
         multiple: Of the network.
         scale: Of the network.
     """
-    height, width = tile[0] * 3 // 2 // multiple * multiple, tile[1] * 3 // 2 // multiple * multiple
-    rows, columns = max(0, height - image.shape[1]), max(0, width - image.shape[2])
-    large = np.pad(image, ((0, 0), (0, rows), (0, columns)), mode="symmetric")[:, :height, :width]
-    whole = run_whole(engine, large, multiple, scale)
     best: Tiling | None = None
     limit = min(tile) // 2
     for overlap in (16, 24, 32, 48, 64, 96):
@@ -47,6 +43,11 @@ def choose_tiling(
         contract = SizeContract(
             multiple=multiple, minimum=multiple, tile=tile, overlap=min(overlap, limit), scale=scale
         )
+        # Exactly as large as two tiles a side: on a smaller picture the last tile shifts inwards, tiles share more
+        # than the overlap, and half of each seam is averaged away.
+        height, width = (side + (side - contract.overlap) // multiple * multiple for side in tile)
+        large = _cut(image, height, width)
+        whole = run_whole(engine, large, multiple, scale)
         tiled = np.clip(run_tiled(large, contract, engine.run), 0.0, 1.0)
         found = Tiling(contract, float(np.abs(tiled - whole).max()))
         if best is None or found.max_difference < best.max_difference:
@@ -56,3 +57,9 @@ def choose_tiling(
     if best is None:
         raise ValueError(f"tile {tile} is too small to overlap")
     return best
+
+
+def _cut(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """The image's (3, height, width) corner, mirrored beyond its own end."""
+    rows, columns = max(0, height - image.shape[1]), max(0, width - image.shape[2])
+    return np.pad(image, ((0, 0), (0, rows), (0, columns)), mode="symmetric")[:, :height, :width]

@@ -62,7 +62,7 @@ def presets() -> dict[str, Preset]:
             name="thorough",
             summary="about an hour and a half on one core; what the bundles of zoo/ were made with",
             space_config={"channels": (32, 64, 128)},
-            search=SearchConfig(steps=400, warmup=600, batch=8, patch=48),
+            search=SearchConfig(steps=500, warmup=500, batch=8, patch=48),
             train=TrainConfig(steps=8000, batch=16, patch=64, lr=1.2e-3, ema_decay=0.999),
             validation_images=24,
             validation_crop=256,

@@ -76,7 +76,7 @@ class ProximalOneHot:
         _fill(raw, 0.5 + 1e-3 * rng.standard_normal(raw.numel()))
 
     def select(self, choice: Choice, phase: Phase, rng: np.random.Generator, explore: float) -> Selection:
-        """One-hot; in the architecture phase with a straight-through graph to the raw vector."""
+        """One-hot; in the architecture phase with a straight-through graph to the raw vector, mean gradient removed."""
         raw = choice.raw
         index = int(raw.detach().argmax())
         if phase == "weights" and rng.random() < explore:
@@ -85,11 +85,17 @@ class ProximalOneHot:
         one_hot[index] = 1.0
         if phase == "weights":
             return Selection(one_hot, (index,))
-        return Selection(one_hot + raw - raw.detach(), (index,), probe=True)
+        # Only differences between candidates mean anything, so only they get a gradient. Without this the price of
+        # latency, which is positive for every candidate, pushes all of them to zero, where order decides the tie.
+        centred = raw - raw.mean()
+        return Selection(one_hot + centred - centred.detach(), (index,), probe=True)
 
     def project(self, raw: Tensor) -> None:
-        """Clip to the box [0, 1]."""
-        raw.data.clamp_(0.0, 1.0)
+        """Move the mean back to 0.5, then clip to the box [0, 1].
+
+        The gradient has no common part, but Adam scales each entry by itself and so brings one in.
+        """
+        raw.data.add_(0.5 - raw.data.mean()).clamp_(0.0, 1.0)
 
     def probabilities(self, raw: Tensor) -> Tensor:
         """Shares of the raw vector; uniform if all of it was clipped to zero."""

@@ -55,7 +55,7 @@ class SearchConfig(BaseModel):
     batch: int = Field(ge=1)
     patch: int = Field(ge=8)
     weight_lr: float = Field(default=1e-3, gt=0)
-    raw_lr: float = Field(default=1e-2, gt=0)
+    raw_lr: float = Field(default=5e-3, gt=0)
     explore: float = Field(default=0.3, ge=0, le=1)
     loss: str = "charbonnier"
     price_rate: float = Field(default=0.05, gt=0)
@@ -145,10 +145,11 @@ class Searcher:
                 step += 1
                 bar.update()
                 if step % config.checkpoint_every == 0 or step == total:
-                    self._save(checkpoint, identity, step)
                     record = self._record(step, loss, expected_ms)
                     lines.append(json.dumps(record))
+                    # Before the checkpoint: a line too many is cut off on resuming, a missing one would stay missing.
                     write_text(log, "\n".join(lines) + "\n")
+                    self._save(checkpoint, identity, step)
                     bar.set_postfix(
                         loss=f"{loss:.4f}", ms=f"{record['expected_ms'] or 0:.1f}", price=f"{self._price:.2f}"
                     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from export import GateError
 from models import Network
 from runtime import StabilityRule, Target
 from search.budget import Budget
@@ -16,6 +17,8 @@ from search.latency.table import Measured
 TRIES = 6
 REPEATS = 3
 MARGIN = 0.99
+SAME = 1.05
+"""Two interleaved timings of one graph agree to about this factor on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,46 @@ def measure_network(
             break
     assert best is not None
     return best
+
+
+def confirm_budget(
+    trained: bytes,
+    fresh: bytes,
+    derived: Measured,
+    model: LatencyModel,
+    target: Target,
+    budget: Budget,
+    rule: StabilityRule = RULE,
+) -> Measured:
+    """Time the trained file; it must still keep the budget that the network kept when it was derived.
+
+    If it seems over budget, it is timed in turns with the same network with fresh weights. Equal times mean that the
+    machine is busier than it was, and the earlier measurement stands; unequal ones that the weights themselves cost
+    time (subnormal numbers do).
+
+    Args:
+        trained: The exported network.
+        fresh: The same network with untrained weights.
+        derived: What that one measured when it was derived.
+        model: Holds the anchor.
+        target: Where.
+        budget: What was promised.
+        rule: When a timing counts as settled.
+
+    Raises:
+        GateError: Training made the network slower, and over budget.
+    """
+    now = measure_network(trained, model, target, budget, derived.id, rule)
+    if now.ms <= budget.ms:
+        return now
+    both = time_graphs({"trained": trained, "fresh": fresh}, target, (budget.height, budget.width), rule)
+    ratio = both["trained"].ms / both["fresh"].ms
+    if ratio <= SAME:
+        return derived
+    raise GateError(
+        f"the trained network measures {now.ms:.4g} ms, the budget is {budget}; with fresh weights, timed in turns, it "
+        f"is {ratio:.2f} times faster: its weights cost time. Train with another seed, or aim at a lower budget"
+    )
 
 
 def derive_verified(

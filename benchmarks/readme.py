@@ -1,0 +1,72 @@
+"""Puts measured numbers into the README: `python -m benchmarks.readme`. A test holds that nothing is left to do.
+
+Text between `<!-- name -->` and `<!-- /name -->` is replaced by a table made from `benchmarks/results/` or from the
+manifests of the zoo.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import FOLDER, markdown
+from runtime import Bundle
+from search import format_report
+
+README = Path(__file__).parent.parent / "README.md"
+ZOO = Path(__file__).parent.parent / "zoo"
+
+
+def fill(text: str) -> str:
+    """The README with every marked block made anew."""
+    for name, block in (("main-job", _main_job()), ("quality", _quality()), ("speed", _speed())):
+        marked = f"<!-- {name} -->\n{block}\n<!-- /{name} -->"
+        pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
+        if not pattern.search(text):
+            raise ValueError(f"{README.name} has no block {name}")
+        text = pattern.sub(lambda _, marked=marked: marked, text)  # type: ignore[misc]
+    return text
+
+
+def _results(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    return content
+
+
+def _main_job() -> str:
+    content = _results("main_job")
+    row = content["rows"][0]
+    shown = {**row, "bundle": "runs/<id>/bundle", "serve": "millisight serve runs/<id>/bundle"}
+    cores = content["machine"]["cores"]
+    return (
+        f"```text\n{format_report(shown)}\n```\n\n"
+        f"({row['minutes']:.1f} minutes on {cores} cores, {content['date']}; `{content['command']}`)"
+    )
+
+
+def _quality() -> str:
+    return markdown(_results("quality")["rows"])
+
+
+def _speed() -> str:
+    rows = []
+    for folder in sorted(path.parent for path in ZOO.glob("*/manifest.json")):
+        manifest = Bundle.load(folder).manifest
+        rows += [
+            {
+                "bundle": folder.name,
+                "parameters": manifest.parameters,
+                "input": f"{record.width}x{record.height}",
+                "budget ms": record.budget_ms,
+                "predicted ms": record.predicted_ms,
+                "measured ms": record.measured_ms,
+                "target": record.target,
+                "device": record.device,
+            }
+            for record in manifest.latency
+        ]
+    return markdown(rows)
+
+
+if __name__ == "__main__":
+    README.write_text(fill(README.read_text()))

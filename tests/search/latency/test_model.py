@@ -1,0 +1,147 @@
+"""Prices: exact on picks, differentiable on weights, honest between sizes."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import OpKey
+from search import TableError
+from search.latency.model import ExpectedLatency, LatencyModel
+from search.latency.table import LatencyTable
+
+MakeModel = Callable[..., LatencyModel]
+MakeTable = Callable[..., LatencyTable]
+Rows = Callable[[int], Callable[[OpKey], float]]
+
+
+def random_picks(model: LatencyModel, seed: int) -> dict[str, str]:
+    rng = np.random.default_rng(seed)
+    return {c: names[int(rng.integers(len(names)))] for c, names in model.space.candidates(model.config).items()}
+
+
+def one_hot(model: LatencyModel, picks: dict[str, str]) -> dict[str, torch.Tensor]:
+    names = model.space.candidates(model.config)
+    return {c: torch.eye(len(names[c]))[names[c].index(pick)] for c, pick in picks.items()}
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000), size=st.sampled_from([(16, 16), (32, 32), (24, 40), (64, 8), (100, 100)]))
+def test_expectation_of_a_pick_is_its_prediction(
+    make_model: MakeModel, random_rows: Rows, seed: int, size: tuple[int, int]
+) -> None:
+    model = make_model(row_ms=random_rows(seed))
+    picks = random_picks(model, seed)
+    expected = ExpectedLatency(model, *size)(one_hot(model, picks))
+    assert float(expected) == pytest.approx(model.predict(picks, *size).ms, rel=1e-5)
+
+
+def test_prediction_is_the_calibrated_sum_of_the_rows_that_are_paid(make_model: MakeModel, random_rows: Rows) -> None:
+    rows = random_rows(3)
+    model = make_model(row_ms=rows, intercept=2.0, slope=1.5)
+    picks = random_picks(model, 0)
+    total = 2.0
+    for term in model.space.cost_terms(model.config):
+        if all(picks[choice] == name for choice, name in term.when):
+            total += 1.5 * rows(term.key)
+    assert model.predict(picks, 32, 32).ms == pytest.approx(total)
+    other = {**picks, "encoder0.0.conv1": "separable3x3" if picks["encoder0.0.conv1"] == "conv3x3" else "conv3x3"}
+    assert model.predict(other, 32, 32).ms != pytest.approx(total)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 24)])
+def test_gradient_equals_finite_differences(make_model: MakeModel, random_rows: Rows, size: tuple[int, int]) -> None:
+    model = make_model({"channels": (16, 24), "blocks": 1}, row_ms=random_rows(5))
+    expected = ExpectedLatency(model, *size)
+    torch.manual_seed(0)
+    weights = {
+        choice: torch.softmax(torch.randn(len(names)), 0).requires_grad_()
+        for choice, names in model.space.candidates(model.config).items()
+    }
+    gradients = torch.autograd.grad(expected(weights), list(weights.values()))
+    # The expectation is linear in each single weight, so a wide step is exact and loses no digits.
+    for (choice, weight), gradient in zip(weights.items(), gradients, strict=True):
+        for index in range(weight.numel()):
+            sides = []
+            for step in (0.5, -0.5):
+                moved = {name: w.detach().clone() for name, w in weights.items()}
+                moved[choice][index] += step
+                sides.append(float(expected(moved)))
+            assert float(gradient[index]) == pytest.approx(sides[0] - sides[1], abs=2e-4), (choice, index)
+
+
+def test_uniform_weights_expect_the_mean_over_all_networks(make_model: MakeModel, random_rows: Rows) -> None:
+    model = make_model({"channels": (16,), "blocks": 1, "convolutions": ("conv3x3", "conv5x5")}, row_ms=random_rows(1))
+    candidates = model.space.candidates(model.config)
+    uniform = {choice: torch.full((len(names),), 1 / len(names)) for choice, names in candidates.items()}
+    every = [
+        model.predict(dict(zip(candidates, names, strict=True)), 32, 32).ms
+        for names in itertools.product(*candidates.values())
+    ]
+    assert float(ExpectedLatency(model, 32, 32)(uniform)) == pytest.approx(np.mean(every), rel=1e-5)
+
+
+def test_between_sizes_a_straight_line_in_pixels(make_model: MakeModel) -> None:
+    model = make_model(sizes=((16, 16), (32, 32)), intercept=2.0)
+    picks = random_picks(model, 0)
+    small, large = (model.predict(picks, side, side).ms for side in (16, 32))
+    middle = model.predict(picks, 20, 32).ms
+    share = (20 * 32 - 256) / (1024 - 256)
+    assert middle == pytest.approx(small + share * (large - small))
+    assert model.predict(picks, 32, 20).ms == pytest.approx(middle)
+    # Planted rows are in proportion to pixels, so the line goes on beyond the measured sizes.
+    assert model.predict(picks, 64, 64).ms == pytest.approx(4 * large)
+
+
+def test_one_size_only_is_in_proportion_to_pixels(make_model: MakeModel) -> None:
+    model = make_model(sizes=((32, 32),))
+    picks = random_picks(model, 0)
+    assert model.predict(picks, 64, 32).ms == pytest.approx(2 * model.predict(picks, 32, 32).ms)
+
+
+def test_never_negative(make_model: MakeModel) -> None:
+    model = make_model(sizes=((16, 16), (32, 32)), intercept=-5.0)
+    fixed, terms = model.priced(4, 4)
+    assert fixed >= 0
+    assert all(term.ms >= 0 for term in terms)
+
+
+def test_held_out_error_goes_with_the_prediction(make_model: MakeModel) -> None:
+    model = make_model()
+    prediction = model.predict(random_picks(model, 0), 32, 32)
+    assert prediction.error_ms == pytest.approx(0.05 * prediction.ms)
+    assert "±" in str(prediction)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"attentions": ("squeeze_excitation",)},
+        {"convolutions": ("conv5x5",)},
+        {"widths": (1.0,), "convolutions": ("conv3x3",)},
+    ],
+)
+def test_what_is_paid_whatever_is_picked_is_fixed(make_model: MakeModel, values: dict[str, Any]) -> None:
+    model = make_model({"channels": (16,), "blocks": 1, **values}, intercept=2.0)
+    fixed, terms = model.priced(32, 32)
+    always = [term for term in model.space.cost_terms(model.config) if not term.when]
+    assert fixed == pytest.approx(2.0 + len(always))
+    assert all(term.when for term in terms)
+    picks = random_picks(model, 0)
+    assert float(ExpectedLatency(model, 32, 32)(one_hot(model, picks))) == pytest.approx(
+        model.predict(picks, 32, 32).ms
+    )
+
+
+def test_a_missing_row_is_refused_by_name_with_the_remedy(make_table: MakeTable) -> None:
+    table = make_table()
+    size = table.sizes[1]
+    cut = size.model_copy(update={"rows": size.rows[1:]})
+    gone = size.rows[0]
+    with pytest.raises(TableError, match=rf"no row at 32x32 for: {gone.operation} .*`millisight latency measure"):
+        LatencyModel(table.model_copy(update={"sizes": (table.sizes[0], cut)}))

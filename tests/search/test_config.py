@@ -1,0 +1,85 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models import ModelError
+from runtime import MillisightError, TargetError
+from search import RunConfig, RunError, SearchError
+from search.config import Plan, open_run
+
+TARGET = "cpu-onnxruntime-fp32-1t"
+
+
+def config(**values: Any) -> RunConfig:
+    return RunConfig.model_validate({"task": "denoise", "target": TARGET, "preset": "smoke", **values})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"budget": 20}, {"budget_ms": 0}, {"budget_ms": -1.0}, {"height": 8}, {"width": 0}, {"seed": -1}, {"method": 3}],
+)
+def test_unknown_keys_and_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        config(**wrong)
+
+
+@pytest.mark.parametrize("part", ["search", "train"])
+def test_unknown_overrides_are_refused(part: str) -> None:
+    with pytest.raises(ValidationError, match="stepps"):
+        Plan(config(**{part: {"stepps": 3}}))
+
+
+def test_overrides_and_seed_reach_the_stages() -> None:
+    plan = Plan(config(seed=7, search={"steps": 3}, train={"steps": 5, "seed": 9}))
+    assert (plan.preset.search.steps, plan.preset.search.seed) == (3, 7)
+    assert (plan.preset.train.steps, plan.preset.train.seed) == (5, 9)
+    assert Plan(config()).preset.search.steps != 3
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "text"),
+    [
+        ({"task": "dehaze"}, MillisightError, "unknown task 'dehaze'"),
+        ({"task": "super-resolution"}, MillisightError, "needs a scale: 2, 4"),
+        ({"scale": 2}, MillisightError, "denoise has no scale 2"),
+        ({"method": "enas"}, SearchError, "unknown method"),
+        ({"preset": "huge"}, SearchError, "unknown preset"),
+        ({"target": "cuda-tensorrt-fp16"}, TargetError, "Targets that exist"),
+    ],
+)
+def test_unknown_names_are_refused(values: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        Plan(config(**values))
+
+
+def test_ids_differ_when_anything_differs_and_are_readable() -> None:
+    others = [config(), config(seed=1), config(budget_ms=3.0), config(width=256), config(train={"steps": 9})]
+    assert len({other.id for other in others}) == len(others)
+    assert config().id == config().id
+    assert config().id.startswith("denoise-autoderain-smoke-")
+    assert RunConfig(task="super-resolution", scale=4, target=TARGET).id.startswith("super-resolution-x4-")
+
+
+def test_ids_are_pinned() -> None:
+    """The id names the folder of a run: one that changes silently orphans an interrupted run."""
+    assert config().id == "denoise-autoderain-smoke-986db1af"
+
+
+def test_a_folder_belongs_to_one_config(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    open_run(config(), folder)
+    open_run(config(), folder)
+    with pytest.raises(RunError, match="holds a run with another budget_ms, seed; choose another folder, or delete it"):
+        open_run(config(seed=1, budget_ms=9.0), folder)
+
+
+def test_height_comes_first_inside() -> None:
+    assert Plan(config(height=32, width=64)).size == (32, 64)
+
+
+def test_sizes_that_do_not_fit_the_space_are_refused() -> None:
+    plan = Plan(config())
+    with pytest.raises(ModelError, match="channels"):
+        plan.space.parse_config({"channels": (7,)})

@@ -1,0 +1,274 @@
+"""The whole job on a few small pictures: it ends in a bundle, and ends alike however often it was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import search.pipeline
+from models import Genotype
+from runtime import Bundle, Restorer
+from search import BudgetError, RunConfig, RunError, TableError, format_report, search_latency_aware
+from search.derive import fastest_and_slowest
+from search.latency.table import LatencyTable
+from tasks import BatchStream, dead_leaves
+from training import load_checkpoint, save_checkpoint
+
+MakeTable = Callable[..., LatencyTable]
+TARGET = "cpu-onnxruntime-fp32-1t"
+
+
+class KilledError(Exception):
+    """Stands for a killed process: nothing catches it on the way out."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that was never interrupted."""
+
+    folder: Path
+    table: Path
+    report: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for index in range(8):
+        Image.fromarray(dead_leaves(np.random.default_rng(index), 64)).save(folder / f"{index}.png")
+    return folder
+
+
+def config(pictures: Path, **values: Any) -> RunConfig:
+    # A budget without pressure: then what is derived does not depend on how busy the machine is.
+    plain = {"task": "denoise", "target": TARGET, "preset": "smoke", "budget_ms": 1000.0, "height": 32, "width": 32}
+    return RunConfig.model_validate({**plain, "data": str(pictures), "device": "cpu", **values})
+
+
+@pytest.fixture(scope="module")
+def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """From nothing to a bundle, the latency table measured on the way."""
+    out = tmp_path_factory.mktemp("runs")
+    report = search_latency_aware(config(pictures), out, command="make something")
+    folder = out / config(pictures).id
+    return Finished(folder, folder / "table.json", report)
+
+
+def test_every_stage_leaves_its_file(finished: Finished) -> None:
+    names = {path.name for path in finished.folder.iterdir()}
+    assert names == {
+        "config.json", "table.json", "search.jsonl", "supernet.safetensors", "probabilities.json", "derivation.json",
+        "genotype.json", "training.safetensors", "weights.safetensors", "bundle", "report.json",
+    }  # fmt: skip
+    assert json.loads((finished.folder / "report.json").read_text()) == finished.report
+    shared = list((finished.folder.parent / "tables").iterdir())
+    assert [path.suffix for path in shared] == [".json"]
+
+
+def test_the_bundle_serves_and_its_lineage_names_its_parents(finished: Finished, pictures: Path) -> None:
+    bundle = Bundle.load(finished.folder / "bundle")
+    lineage = bundle.manifest.lineage
+    assert lineage.genotype == Genotype.load(finished.folder / "genotype.json").id
+    assert lineage.table == LatencyTable.load(finished.table).id
+    assert {record.step for record in bundle.manifest.quality} == {"torch", "onnx-fp32"}
+    (latency,) = bundle.manifest.latency
+    assert (latency.target, latency.height, latency.width, latency.budget_ms) == (TARGET, 32, 32, 1000.0)
+    assert "make something" in (bundle.folder / "card.md").read_text()
+    assert config(pictures).id.endswith(bundle.manifest.name.rsplit("-", 1)[1])
+    image = np.random.default_rng(0).random((3, 45, 70), dtype=np.float32)
+    assert Restorer.load(bundle, TARGET).restore_array(image).shape == (3, 45, 70)
+
+
+def test_the_report_is_complete_and_within_budget(finished: Finished) -> None:
+    report = finished.report
+    assert 0 < report["measured_ms"] <= report["budget_ms"]
+    assert 0 < report["predicted_ms"] <= report["budget_ms"]
+    assert report["serve"].endswith("bundle")
+    assert np.isfinite([report["baseline_db"], report["restored_db"]]).all()
+    assert TARGET in format_report(report)
+
+
+def test_a_finished_run_is_not_run_again(finished: Finished, pictures: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*") if path.name != "report.json"}
+    again = search_latency_aware(config(pictures), finished.folder.parent)
+    assert again == finished.report
+    after = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*") if path.name != "report.json"}
+    assert before == after
+
+
+def assert_same_result(ours: Path, theirs: Path) -> None:
+    for name in ("genotype.json", "probabilities.json", "search.jsonl"):
+        assert (ours / name).read_text() == (theirs / name).read_text(), name
+    for name in ("supernet", "training", "weights"):
+        a, b = (load_checkpoint(folder / f"{name}.safetensors")[0] for folder in (ours, theirs))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(tensor, b[key]) for key, tensor in a.items()), name
+    a_bundle, b_bundle = (Bundle.load(folder / "bundle") for folder in (ours, theirs))
+    assert a_bundle.manifest.files["model.onnx"] == b_bundle.manifest.files["model.onnx"]
+
+
+def die(*_: object, **__: object) -> None:
+    raise KilledError
+
+
+STAGES = ("warm-up", "search", "derivation", "training", "weights", "export", "report")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_in_any_stage_it_ends_alike(
+    stage: str, finished: Finished, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_at, asked = BatchStream.batch_at, 0
+    # The search asks for 4 + 2 x 6 batches, the training for 12.
+    last = {"warm-up": 3, "search": 9, "training": 22}.get(stage, 10_000)
+
+    def mortal(self: BatchStream, step: int) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked > last:
+            raise KilledError
+        return batch_at(self, step)
+
+    with monkeypatch.context() as fault:
+        fault.setattr(BatchStream, "batch_at", mortal)
+        function = {
+            "derivation": "derive_verified",
+            "weights": "save_checkpoint",
+            "export": "write_run_bundle",
+            "report": "evaluate",
+        }.get(stage)
+        if function is not None:
+            fault.setattr(search.pipeline, function, die)
+        with pytest.raises(KilledError):
+            search_latency_aware(config(pictures), tmp_path, table=finished.table)
+    torch.manual_seed(1234)
+    search_latency_aware(config(pictures), tmp_path, table=finished.table)
+    assert_same_result(finished.folder, tmp_path / config(pictures).id)
+
+
+def test_another_seed_ends_otherwise(finished: Finished, pictures: Path, tmp_path: Path) -> None:
+    """The planted fault of the test above: what it compares does depend on the run."""
+    other = config(pictures, seed=1)
+    search_latency_aware(other, tmp_path, table=finished.table)
+    with pytest.raises(AssertionError):
+        assert_same_result(finished.folder, tmp_path / other.id)
+
+
+def test_a_wrong_table_is_refused_and_does_not_stay(
+    finished: Finished, pictures: Path, tmp_path: Path, make_table: MakeTable
+) -> None:
+    wrong = tmp_path / "wrong.json"
+    make_table(space_version=99).save(wrong)
+    quick = config(pictures, search={"steps": 1, "warmup": 1}, train={"steps": 1})
+    with pytest.raises(TableError, match="measured for something else: space unet v99"):
+        search_latency_aware(quick, tmp_path, table=wrong)
+    search_latency_aware(quick, tmp_path, table=finished.table)
+
+
+def test_weights_of_another_genotype_are_refused(finished: Finished, pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / config(pictures).id
+    folder.mkdir()
+    for name in ("config.json", "table.json", "genotype.json"):
+        (folder / name).write_bytes((finished.folder / name).read_bytes())
+    tensors, _ = load_checkpoint(finished.folder / "weights.safetensors")
+    save_checkpoint(folder / "weights.safetensors", tensors, {"genotype": "another", "losses": []})
+    with pytest.raises(RunError, match=r"belongs to genotype another, not .*; delete it"):
+        search_latency_aware(config(pictures), tmp_path)
+
+
+def test_an_impossible_budget_names_the_fastest_before_anything_is_trained(
+    finished: Finished, pictures: Path, tmp_path: Path
+) -> None:
+    tight = config(pictures, budget_ms=1e-6, search={"steps": 1, "warmup": 1})
+    with pytest.raises(BudgetError, match=r"the fastest is predicted to take .* ms"):
+        search_latency_aware(tight, tmp_path, table=finished.table)
+    assert not (tmp_path / tight.id / "training.safetensors").exists()
+
+
+def test_without_a_budget_one_is_chosen_within_reach(finished: Finished, pictures: Path, tmp_path: Path) -> None:
+    run = search.pipeline.Run(config(pictures, budget_ms=None), tmp_path, finished.table)
+    model = run.table()
+    budget = run.budget(model)
+    fastest, slowest = fastest_and_slowest(model, 32, 32)
+    assert fastest <= budget.ms * 1.01
+    assert budget.ms <= slowest * 1.01
+
+
+def test_super_resolution_goes_the_whole_way(pictures: Path, finished: Finished, tmp_path: Path) -> None:
+    enlarging = config(
+        pictures, task="super-resolution", scale=2, height=16, width=24, method="darts",
+        search={"patch": 8}, train={"patch": 8},
+    )  # fmt: skip
+    report = search_latency_aware(enlarging, tmp_path)
+    assert report["baseline"] == "bicubic"
+    assert report["metric"] == "psnr-y"
+    assert report["size"] == "24x16"
+    bundle = Bundle.load(tmp_path / enlarging.id / "bundle")
+    image = np.random.default_rng(0).random((3, 21, 33), dtype=np.float32)
+    assert Restorer.load(bundle, TARGET).restore_array(image).shape == (3, 42, 66)
+    with pytest.raises(TableError, match="config"):
+        search_latency_aware(enlarging.model_copy(update={"seed": 3}), tmp_path, table=finished.table)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+from search import RunConfig, search_latency_aware
+torch.set_num_threads(1)
+config, out, table = sys.argv[1:]
+search_latency_aware(RunConfig.model_validate_json(config), Path(out), table=Path(table))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_killed_by_the_system_after_every_file_it_ends_alike(
+    finished: Finished, pictures: Path, tmp_path: Path
+) -> None:
+    """One run, killed as soon as each file appears, and then left alone; beside it one that is never killed."""
+    longer = config(pictures, search={"steps": 20, "warmup": 20}, train={"steps": 80})
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        arguments = [longer.model_dump_json(), str(out), str(finished.table)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *arguments], env=environment, stderr=subprocess.PIPE
+        )  # fmt: skip
+
+    def end(process: subprocess.Popen[bytes]) -> None:
+        _, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors.decode()[-2000:]
+
+    folder = tmp_path / "b" / longer.id
+    killed = 0
+    for name in (
+        "supernet.safetensors",
+        "probabilities.json",
+        "genotype.json",
+        "training.safetensors",
+        "weights.safetensors",
+    ):
+        process = start(tmp_path / "b")
+        while process.poll() is None and not (folder / name).exists():
+            time.sleep(0.002)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in (0, -signal.SIGKILL), errors.decode()[-2000:]
+    assert killed >= 3
+    end(start(tmp_path / "b"))
+    end(start(tmp_path / "a"))
+    assert_same_result(tmp_path / "a" / longer.id, folder)
