@@ -43,7 +43,7 @@ from search.latency.measure import RULE, measure_table
 from search.latency.model import ExpectedLatency, LatencyModel
 from search.latency.table import LatencyTable, Measured
 from search.searcher import Searcher, SearchResult
-from search.verify import confirm_budget, derive_verified, export_and_measure
+from search.verify import confirm_budget, derive_verified, export_and_measure, measure_network, slowdown
 from tasks.batches import BatchStream, ValidationPair, validation_pairs
 from tasks.evaluate import evaluate
 from tasks.sources import ImageSet, Sample, load_data
@@ -234,8 +234,12 @@ class Run:
         require_parity(parity, "the ONNX export")
         rule = replace(RULE, max_runs=60, max_seconds=3 * plan.preset.measure_seconds)
         fresh = build_network(genotype)
+        untrained = export_onnx(fresh, fresh.multiple, fresh.scale)
         measured = confirm_budget(
-            onnx, export_onnx(fresh, fresh.multiple, fresh.scale), self._derived(), model, plan.target, budget, rule
+            measure_network(onnx, model, plan.target, budget, genotype.id, rule),
+            self._derived(),
+            budget,
+            lambda: slowdown(onnx, untrained, plan.target, budget, rule),
         )
         return write_run_bundle(
             folder,

@@ -51,6 +51,15 @@ class Faulty:
         return self._fault(self._engine.run(batch))
 
 
+def test_a_nan_is_an_infinite_difference(
+    make_network: MakeNetwork, open_network: OpenNetwork, make_pairs: MakePairs
+) -> None:
+    """A plain maximum would pass over it."""
+    network = make_network(1)
+    found = compare(network, Faulty(open_network(network), set_one(float("nan"))), get_task("denoise"), make_pairs())
+    assert found.max_difference == float("inf")
+
+
 def set_one(value: float) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     def fault(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         broken = batch.copy()

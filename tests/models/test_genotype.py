@@ -16,7 +16,7 @@ def make(seed: int = 0) -> Genotype:
     return space.genotype(config, picks, dict.fromkeys(picks, 0.5))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=6)
 @given(seed=st.integers(0, 10_000))
 def test_json_round_trip(seed: int) -> None:
     genotype = make(seed)

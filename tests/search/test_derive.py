@@ -95,6 +95,17 @@ def test_without_pressure_every_choice_takes_its_argmax(make_model: MakeModel, n
     assert derive_picks(probabilities, model, Budget(ms, 32, 32)) == argmax
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_rounding_never_lets_a_network_in_that_is_a_hair_over_budget(make_model: MakeModel, seed: int) -> None:
+    model = make_model(CONFIGS[1], row_ms=rows(seed, free=False))
+    probabilities = random_probabilities(model, seed)
+    wanted = derive_picks(probabilities, model, Budget(math.inf, 32, 32))
+    ms = model.predict(wanted, 32, 32).ms * (1 - 1e-6)
+    picks = derive_picks(probabilities, model, Budget(ms, 32, 32))
+    assert picks != wanted
+    assert model.predict(picks, 32, 32).ms <= ms
+
+
 def test_equally_probable_candidates_are_decided_by_time(make_model: MakeModel) -> None:
     model = make_model(CONFIGS[0], row_ms=rows(2, free=False))
     uniform = {choice: dict.fromkeys(entry, 0.5) for choice, entry in random_probabilities(model, 0).items()}

@@ -20,6 +20,7 @@ import search.pipeline
 from models import Genotype
 from runtime import Bundle, Restorer
 from search import BudgetError, RunConfig, RunError, TableError, format_report, search_latency_aware
+from search.config import Plan
 from search.derive import fastest_and_slowest
 from search.latency.table import LatencyTable
 from tasks import BatchStream, dead_leaves
@@ -122,39 +123,54 @@ def die(*_: object, **__: object) -> None:
     raise KilledError
 
 
-STAGES = ("warm-up", "search", "derivation", "training", "weights", "export", "report")
+@dataclass
+class Fault:
+    """Where a run dies: when it asks for one batch too many, or when it calls a function."""
+
+    batches: int = 10_000
+    function: str | None = None
+
+    def plant(self, patch: pytest.MonkeyPatch) -> None:
+        batch_at, asked = BatchStream.batch_at, 0
+
+        def mortal(stream: BatchStream, step: int) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked > self.batches:
+                raise KilledError
+            return batch_at(stream, step)
+
+        patch.setattr(BatchStream, "batch_at", mortal)
+        if self.function is not None:
+            patch.setattr(search.pipeline, self.function, die)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_killed_in_any_stage_it_ends_alike(
-    stage: str, finished: Finished, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# In order: a run takes 4 batches to warm up, 2 x 6 to search and 12 to train, with a checkpoint now and then.
+FAULTS = (
+    ("warm-up", Fault(batches=3), "supernet.safetensors"),
+    ("search", Fault(batches=7), "supernet.safetensors"),
+    ("derivation", Fault(function="derive_verified"), "probabilities.json"),
+    ("training", Fault(batches=6), "training.safetensors"),
+    ("weights", Fault(function="save_checkpoint"), "training.safetensors"),
+    ("export", Fault(function="write_run_bundle"), "weights.safetensors"),
+    ("report", Fault(function="evaluate"), "bundle"),
+)
+
+
+def test_killed_in_every_stage_it_ends_alike(
+    finished: Finished, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch_at, asked = BatchStream.batch_at, 0
-    # The search asks for 4 + 2 x 6 batches, the training for 12.
-    last = {"warm-up": 3, "search": 9, "training": 22}.get(stage, 10_000)
-
-    def mortal(self: BatchStream, step: int) -> Any:
-        nonlocal asked
-        asked += 1
-        if asked > last:
-            raise KilledError
-        return batch_at(self, step)
-
-    with monkeypatch.context() as fault:
-        fault.setattr(BatchStream, "batch_at", mortal)
-        function = {
-            "derivation": "derive_verified",
-            "weights": "save_checkpoint",
-            "export": "write_run_bundle",
-            "report": "evaluate",
-        }.get(stage)
-        if function is not None:
-            fault.setattr(search.pipeline, function, die)
-        with pytest.raises(KilledError):
-            search_latency_aware(config(pictures), tmp_path, table=finished.table)
-    torch.manual_seed(1234)
+    """One run that dies seven times, against one that never did."""
+    folder = tmp_path / config(pictures).id
+    for number, (stage, fault, left) in enumerate(FAULTS):
+        with monkeypatch.context() as patch:
+            fault.plant(patch)
+            with pytest.raises(KilledError):
+                search_latency_aware(config(pictures), tmp_path, table=finished.table)
+        assert (folder / left).exists(), stage
+        torch.manual_seed(1000 + number)  # whatever the next process does with torch's own randomness
     search_latency_aware(config(pictures), tmp_path, table=finished.table)
-    assert_same_result(finished.folder, tmp_path / config(pictures).id)
+    assert_same_result(finished.folder, folder)
 
 
 def test_another_seed_ends_otherwise(finished: Finished, pictures: Path, tmp_path: Path) -> None:
@@ -205,12 +221,16 @@ def test_without_a_budget_one_is_chosen_within_reach(finished: Finished, picture
     assert budget.ms <= slowest * 1.01
 
 
-def test_super_resolution_goes_the_whole_way(pictures: Path, finished: Finished, tmp_path: Path) -> None:
+def test_super_resolution_goes_the_whole_way(
+    pictures: Path, finished: Finished, tmp_path: Path, make_table: MakeTable
+) -> None:
     enlarging = config(
         pictures, task="super-resolution", scale=2, height=16, width=24, method="darts",
         search={"patch": 8}, train={"patch": 8},
     )  # fmt: skip
-    report = search_latency_aware(enlarging, tmp_path)
+    planted = tmp_path / "table.json"
+    make_table(Plan(enlarging).space_config.model_dump(), sizes=((16, 24),)).save(planted)
+    report = search_latency_aware(enlarging, tmp_path, table=planted)
     assert report["baseline"] == "bicubic"
     assert report["metric"] == "psnr-y"
     assert report["size"] == "24x16"

@@ -91,7 +91,7 @@ def equal(a: SearchResult, b: SearchResult) -> bool:
 
 
 @pytest.mark.parametrize("relaxation", RELAXATIONS)
-@pytest.mark.parametrize("kill", [(0, None), (4, None), (7, None), (None, 9), (12, None)])
+@pytest.mark.parametrize("kill", [(4, None), (None, 9), (12, None)])
 def test_killed_and_resumed_ends_alike(
     model: LatencyModel, relaxation: str, kill: tuple[int | None, int | None], tmp_path: Path
 ) -> None:
@@ -152,7 +152,7 @@ def test_a_checkpoint_of_another_search_is_refused(model: LatencyModel, tmp_path
 
 @pytest.mark.parametrize("relaxation", RELAXATIONS)
 def test_a_tight_budget_ends_cheaper_than_a_loose_one(model: LatencyModel, relaxation: str, tmp_path: Path) -> None:
-    config = settings(steps=60, warmup=5, raw_lr=0.05, price_rate=0.2, checkpoint_every=5)
+    config = settings(steps=40, warmup=5, raw_lr=0.05, price_rate=0.2, checkpoint_every=5)
 
     def search(budget_ms: float, folder: Path) -> tuple[float, list[dict[str, float]]]:
         result, _ = run(model, relaxation, folder, config=config, budget_ms=budget_ms)
@@ -172,7 +172,7 @@ def test_a_tight_budget_ends_cheaper_than_a_loose_one(model: LatencyModel, relax
 
 
 def test_the_price_falls_back_when_the_network_is_under_budget(model: LatencyModel, tmp_path: Path) -> None:
-    config = settings(steps=120, warmup=2, raw_lr=0.1, price_rate=0.5, checkpoint_every=4, price_max=2.0)
+    config = settings(steps=80, warmup=2, raw_lr=0.1, price_rate=0.5, checkpoint_every=4, price_max=2.0)
     run(model, "softmax", tmp_path / "a", config=config, budget_ms=9.0)
     prices = [json.loads(line)["price"] for line in (tmp_path / "a" / "search.jsonl").read_text().splitlines()]
     assert max(prices) <= 2.0

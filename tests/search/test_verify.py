@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from export import export_onnx
+from export import GateError, export_onnx
 from models import Network, OpKey
 from runtime import StabilityRule, Target
 from search import Budget, BudgetError
 from search.latency.model import LatencyModel
 from search.latency.table import Measured
-from search.verify import TRIES, derive_verified, export_and_measure
+from search.verify import TRIES, confirm_budget, derive_verified, export_and_measure, slowdown
 
 MakeModel = Callable[..., LatencyModel]
 
@@ -105,3 +105,29 @@ def test_networks_are_measured_in_the_engine_and_only_once(make_model: MakeModel
     assert len(built) == 1
     measure({**picks, "bottleneck0.0.conv1": "conv5x5"})
     assert len(built) == 2
+
+
+def test_a_trained_file_within_the_budget_is_stated_as_measured() -> None:
+    def unasked() -> float:
+        raise AssertionError("one timing was enough")
+
+    assert confirm_budget(measured(19.0), measured(18.0), Budget(20.0, 32, 32), unasked).ms == 19.0
+
+
+def test_a_busy_machine_is_told_from_slow_weights() -> None:
+    budget = Budget(20.0, 32, 32)
+    assert confirm_budget(measured(25.0), measured(18.0), budget, lambda: 1.02).ms == 18.0
+    with pytest.raises(GateError, match=r"1\.40 times faster"):
+        confirm_budget(measured(25.0), measured(18.0), budget, lambda: 1.4)
+
+
+def test_slowdown_sees_a_network_with_eight_times_the_blocks(model: LatencyModel) -> None:
+    def graph(blocks: int) -> bytes:
+        config = model.config.model_copy(update={"blocks": blocks})
+        picks = {choice: names[0] for choice, names in model.space.candidates(config).items()}
+        return export_onnx(model.space.build(model.space.genotype(config, picks)))
+
+    rule = StabilityRule(min_runs=8, max_runs=16, max_seconds=2.0)
+    target = Target("cpu", "onnxruntime", "fp32", 1)
+    # Not a bound on a time: eight times the work in turns with the original, and all that is asked is that it shows.
+    assert slowdown(graph(24), graph(3), target, Budget(1.0, 64, 64), rule) > 1.1

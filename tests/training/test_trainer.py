@@ -67,9 +67,10 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("at", [0, 1, 4, 7, 11])
-@pytest.mark.parametrize(("task", "scale"), [("denoise", 1), ("super-resolution", 2)])
-def test_killed_and_resumed_gives_the_same_bits(tmp_path: Path, at: int, task: str, scale: int) -> None:
+@pytest.mark.parametrize(
+    ("task", "scale", "at"), [("denoise", 1, 0), ("denoise", 1, 4), ("denoise", 1, 7), ("super-resolution", 2, 11)]
+)
+def test_killed_and_resumed_gives_the_same_bits(tmp_path: Path, task: str, scale: int, at: int) -> None:
     batches = stream(task, scale if scale > 1 else None)
     straight = train(network(scale), batches, config(), tmp_path / "a.safetensors", CPU)
     fragile = Fragile(batches, at)
