@@ -36,7 +36,7 @@ def zoo_configs(data_root: str) -> dict[str, RunConfig]:
     return {
         "denoise": RunConfig(
             task="denoise", budget_ms=200.0, height=512, width=512, data=clean, data_note=CLEAN_NOTE,
-            train={"batch": 8, "steps": 15000}, **common,
+            train={"batch": 8, "steps": 15000, "restarts": [10000]}, **common,
         ),
         "derain": RunConfig(
             task="derain", budget_ms=200.0, height=512, width=512, data=rain, data_note=RAIN_NOTE,
@@ -44,7 +44,7 @@ def zoo_configs(data_root: str) -> dict[str, RunConfig]:
         ),
         "super-resolution-x2": RunConfig(
             task="super-resolution", scale=2, budget_ms=200.0, height=256, width=256, data=clean, data_note=CLEAN_NOTE,
-            search={"patch": 32}, train={"patch": 36, "steps": 4000}, **common,
+            search={"patch": 32}, train={"patch": 36}, **common,
         ),
         "super-resolution-x4": RunConfig(
             task="super-resolution", scale=4, budget_ms=100.0, height=160, width=160, data=clean, data_note=CLEAN_NOTE,

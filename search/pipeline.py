@@ -96,7 +96,8 @@ class Run:
         host = describe_host()
         if not path.is_file():
             source = self._given_table or self._shared_table()
-            if not source.is_file():
+            # A table that was asked for by name and is not there is a mistake, not a wish to measure one.
+            if self._given_table is None and not source.is_file():
                 rule = replace(RULE, max_seconds=plan.preset.measure_seconds)
                 sizes = [(plan.size[0] // 2, plan.size[1] // 2), plan.size]
                 measure_table(
@@ -208,13 +209,15 @@ class Run:
                 raise RunError(f"{path} belongs to genotype {meta['genotype']}, not {genotype.id}; delete it")
             network.load_state_dict(tensors)
             return network.to(self.device)
-        if self.plan.method.initial_weights == "inherited":
+        checkpoint = self.folder / "training.safetensors"
+        # A training that has begun has its weights in its checkpoint.
+        if self.plan.method.initial_weights == "inherited" and not checkpoint.is_file():
             inherit_weights(network, result().supernet, genotype.picks)
         trained = train(
             network,
             self._stream(self.images.train, self.plan.preset.train),
             self.plan.preset.train,
-            self.folder / "training.safetensors",
+            checkpoint,
             self.device,
             identity=f"{self.config.id}|{genotype.id}",
         )

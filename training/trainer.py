@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -28,14 +28,16 @@ from training.checkpoint import (
 from training.errors import TrainingError
 from training.losses import get_loss
 from training.precision import Precision, autocast, resolve_precision
-from training.schedule import cosine
+from training.schedule import cosine_cycles
 
 
 class TrainConfig(BaseModel):
     """One training run.
 
     Attributes:
-        steps: Optimiser steps.
+        steps: Optimiser steps of the first cosine.
+        restarts: Lengths of further cosines, at half the peak rate. Lengthening a finished run continues it: the
+            result is that of a run that had them from the start.
         batch: Patches per step.
         patch: Side of a degraded patch in pixels.
         lr: Peak learning rate of Adam; half a cosine takes it to zero.
@@ -52,6 +54,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(ge=1)
+    restarts: tuple[PositiveInt, ...] = ()
     batch: int = Field(ge=1)
     patch: int = Field(ge=8)
     lr: float = Field(default=1e-3, gt=0)
@@ -120,7 +123,9 @@ def train(
     )
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     loss_of = get_loss(config.loss)
-    marker = f"{identity}|{config.model_dump_json()}"
+    marker = f"{identity}|{config.model_dump_json(exclude={'restarts'})}"
+    cycles = (config.steps, *config.restarts)
+    total = sum(cycles)
     step, losses = 0, []
     if checkpoint.is_file():
         tensors, meta = load_checkpoint(checkpoint, device)
@@ -133,10 +138,10 @@ def train(
         step, losses = meta["step"], meta["losses"]
 
     running: list[Tensor] = []
-    with tqdm(total=config.steps, initial=step, desc="training", unit="step") as bar:
-        while step < config.steps:
+    with tqdm(total=total, initial=step, desc="training", unit="step") as bar:
+        while step < total:
             for group in optimizer.param_groups:
-                group["lr"] = cosine(step, config.steps, config.lr, warmup=config.warmup)
+                group["lr"] = cosine_cycles(step, cycles, config.lr, warmup=config.warmup)
             degraded, clean = to_tensors(batches.batch_at(step), device)
             with autocast(precision, device):
                 loss = loss_of(network(degraded).float(), clean)
@@ -150,7 +155,7 @@ def train(
             _update_average(average, network, min(config.ema_decay, step / (step + 10)))
             running.append(loss.detach())
             bar.update()
-            if step % config.checkpoint_every == 0 or step == config.steps:
+            if step % config.checkpoint_every == 0 or step == total:
                 mean = float(torch.stack(running).mean())
                 running.clear()
                 if not np.isfinite(mean):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.schedule import cosine
+from training.schedule import cosine, cosine_cycles
 
 
 def test_it_rises_to_the_peak_and_falls_to_the_floor() -> None:
@@ -26,3 +26,11 @@ def test_it_stays_between_nothing_and_the_peak_whatever_the_lengths(steps: int, 
         rate = cosine(step, steps, peak, warmup=warmup)
         assert math.isfinite(rate)
         assert 0 <= rate <= peak * (1 + 1e-12)
+
+
+def test_cycles_follow_one_another_at_half_the_peak() -> None:
+    rates = [cosine_cycles(step, (10, 6), 1.0, warmup=2) for step in range(17)]
+    assert rates[:10] == [cosine(step, 10, 1.0, warmup=2) for step in range(10)]
+    assert rates[10] == 0.5
+    assert rates[10:16] == sorted(rates[10:16], reverse=True)
+    assert rates[16] == 0.0

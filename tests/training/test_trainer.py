@@ -99,6 +99,14 @@ def test_one_other_batch_is_enough_to_differ(tmp_path: Path) -> None:
     assert not equal(tensors(straight), tensors(late))
 
 
+def test_a_lengthened_run_ends_as_if_it_had_been_long_from_the_start(tmp_path: Path) -> None:
+    straight = train(network(), stream(), config(restarts=(6,)), tmp_path / "a.safetensors", CPU)
+    short = train(network(), stream(), config(), tmp_path / "b.safetensors", CPU)
+    lengthened = train(network(), stream(), config(restarts=(6,)), tmp_path / "b.safetensors", CPU)
+    assert equal(tensors(straight), tensors(lengthened))
+    assert not equal(tensors(short), tensors(lengthened))
+
+
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     first = train(network(), stream(), config(), path, CPU)
