@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
+# Threads of torch must not spin while they wait for each other; see millisight/cli.py.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 PYTHON ?= python3
 EXTRAS ?= search,serve,cpu,dev
 VENV := .venv
