@@ -25,7 +25,7 @@ __all__ = [
 _SUFFIXES: dict[str, WrittenFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 
-def read_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> Picture:
+def read_image(path: Path | str, limits: ImageLimits = DEFAULT_LIMITS) -> Picture:
     """Read a picture from a file; its name plays no part in what it is taken for.
 
     Args:
@@ -36,7 +36,7 @@ def read_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> Picture:
         ImageError: If the file cannot be read (`not_readable`), or as `decode_image` does; the message names the file.
     """
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             data = file.read(limits.max_bytes + 1)
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.", code="not_readable", status=422) from error
@@ -46,7 +46,7 @@ def read_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> Picture:
         raise ImageError(f"{path}: {error}", code=error.code, status=error.status) from error
 
 
-def write_image(path: Path, picture: Picture, quality: int | None = None) -> None:
+def write_image(path: Path | str, picture: Picture, quality: int | None = None) -> None:
     """Write a picture in the format its file name ends with: .png, .jpg, .jpeg or .webp.
 
     Args:
@@ -58,6 +58,7 @@ def write_image(path: Path, picture: Picture, quality: int | None = None) -> Non
         ImageError: If the ending is another one (`unsupported_format`), if the file cannot be written
             (`not_writable`), or as `encode_image` does.
     """
+    path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise ImageError(

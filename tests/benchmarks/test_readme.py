@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.readme import README, fill
+from runtime import Picture, read_image, write_image
 
 ROOT = README.parent
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,3 +52,14 @@ def test_commands_exist() -> None:
 def _help(*names: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "millisight.cli", *names, "--help"]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    text = README.read_text()
+    code = "\n".join(line.strip() for line in re.findall(r"^ {4}(?:from runtime|restorer =|write_image).*", text, re.M))
+    assert code.count("\n") == 2
+    write_image(tmp_path / "noisy.png", Picture(rgb=np.full((3, 40, 30), 0.4, dtype=np.float32)))
+    (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert read_image(tmp_path / "clean.png").rgb.shape == (3, 40, 30)
