@@ -38,9 +38,10 @@ def _main_job() -> str:
     row = content["rows"][0]
     shown = {**row, "bundle": "runs/<id>/bundle", "serve": "millisight serve runs/<id>/bundle"}
     cores = content["machine"]["cores"]
+    notes = f" {content['notes']}" if content["notes"] else ""
     return (
         f"```text\n{format_report(shown)}\n```\n\n"
-        f"({row['minutes']:.1f} minutes on {cores} cores, {content['date']}; `{content['command']}`)"
+        f"({row['minutes']:.1f} minutes on {cores} cores, {content['date']}; `{content['command']}`){notes}"
     )
 
 
