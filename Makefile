@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-# Threads of torch must not spin while they wait for each other; see millisight/cli.py.
-export OMP_WAIT_POLICY ?= PASSIVE
+# Threads of torch must not spin for long while they wait for each other; see millisight/cli.py.
+export GOMP_SPINCOUNT ?= 20000
 
 PYTHON ?= python3
 EXTRAS ?= search,serve,cpu,dev
