@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import Bundle, Picture, Restorer, write_image
-from tasks import Sample, Task, embedded_photographs, get_task
+from tasks import Sample, embedded_photographs, get_task, validation_pair
 
 OUT = Path("docs/images/before-after.png")
 SIDE = 240
@@ -40,19 +40,13 @@ def _cell(bundle: str, sample: Sample, severity: str | None, corner: tuple[int, 
     restorer = Restorer.load(Bundle.load(Path("zoo") / bundle))
     manifest = restorer.bundle.manifest
     task = get_task(manifest.task, manifest.scale)
-    degraded = np.clip(_degraded(task, sample, severity), 0.0, 1.0)
+    degraded = np.clip(validation_pair(task, sample, severity or task.severities[0]).degraded, 0.0, 1.0)
     restored = restorer.restore_array(degraded)
     # What went in is shown at the size of what came out, every pixel a square.
     shown = degraded.repeat(task.scale, axis=1).repeat(task.scale, axis=2)
     top, left = corner
     before, after = (image[:, top : top + SIDE, left : left + SIDE] for image in (shown, restored))
     return np.concatenate([before, np.ones((3, SIDE, GAP), dtype=np.float32), after], axis=2)
-
-
-def _degraded(task: Task, sample: Sample, severity: str | None) -> NDArray[np.float32]:
-    rows, columns = (side // task.scale * task.scale for side in sample.clean.shape[:2])
-    clean = np.ascontiguousarray(sample.clean[:rows, :columns].transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
-    return task.evaluate_degradation(clean, sample.name, severity or task.severities[0])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.results import Row, write_results
 from runtime import Bundle, Restorer
-from tasks import Sample, Task, ValidationPair, evaluate, get_task, load_data, validation_pairs
+from tasks import Sample, Task, ValidationPair, evaluate, get_task, load_data, validation_pair, validation_pairs
 
 
 def main() -> None:
@@ -62,14 +62,7 @@ def _all(folder: Path) -> tuple[Sample, ...]:
 
 
 def _at(task: Task, samples: Sequence[Sample], severity: str) -> list[ValidationPair]:
-    pairs = []
-    for sample in samples:
-        rows, columns = (side // task.scale * task.scale for side in sample.clean.shape[:2])
-        clean = np.ascontiguousarray(sample.clean[:rows, :columns].transpose(2, 0, 1), dtype=np.float32)
-        clean /= np.float32(255)
-        degraded = task.evaluate_degradation(clean, sample.name, severity)
-        pairs.append(ValidationPair(sample.name, degraded, clean))
-    return pairs
+    return [validation_pair(task, sample, severity) for sample in samples]
 
 
 def _rounded(pairs: list[ValidationPair]) -> list[ValidationPair]:

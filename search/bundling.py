@@ -13,7 +13,7 @@ from search.budget import Budget
 from search.config import Plan
 from search.latency.model import Prediction
 from search.latency.table import Measured
-from tasks import Task, embedded_photographs
+from tasks import Task, embedded_photographs, validation_pair
 
 LICENCE = "Apache-2.0, as the rest of the project. The images it was trained on are not part of it."
 
@@ -94,10 +94,8 @@ def sample_input(task: Task) -> NDArray[np.float32]:
     Always a free photograph, never the training data, so that a bundle may be given away.
     """
     cat = next(sample for sample in embedded_photographs().valid if "chelsea" in sample.name)
-    rows, columns = (side // task.scale * task.scale for side in cat.clean.shape[:2])
-    clean = np.ascontiguousarray(cat.clean[:rows, :columns].transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
     severity = task.severities[len(task.severities) // 2]
-    return np.clip(task.evaluate_degradation(clean, cat.name, severity), 0.0, 1.0)
+    return np.clip(validation_pair(task, cat, severity).degraded, 0.0, 1.0)
 
 
 def _quality(task: Task, parity: Parity) -> list[QualityRecord]:

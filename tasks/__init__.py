@@ -1,6 +1,6 @@
 """What each restoration task is: its degradation, its images, its batches and how it is scored. Never imports torch."""
 
-from tasks.batches import BatchStream, ValidationPair, validation_pairs
+from tasks.batches import BatchStream, ValidationPair, validation_pair, validation_pairs
 from tasks.degradation import Downscale, Noise, Rain
 from tasks.errors import TaskError
 from tasks.evaluate import Quality, evaluate
@@ -38,5 +38,6 @@ __all__ = [
     "psnr",
     "rain_layer",
     "ssim",
+    "validation_pair",
     "validation_pairs",
 ]

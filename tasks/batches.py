@@ -16,7 +16,7 @@ from tasks.errors import TaskError
 from tasks.sources import Sample
 from tasks.task import Task
 
-__all__ = ["BatchStream", "ValidationPair", "validation_pairs"]
+__all__ = ["BatchStream", "ValidationPair", "validation_pair", "validation_pairs"]
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,24 @@ def validation_pairs(
                 return pairs
             if sample.degraded is None:
                 severity = task.severities[(index + turn) % len(task.severities)]
-                pairs.append(_validation_pair(task, sample, severity, crop))
+                pairs.append(validation_pair(task, sample, severity, crop))
             elif turn == 0:
-                pairs.append(_validation_pair(task, sample, None, crop))
+                pairs.append(validation_pair(task, sample, None, crop))
     return pairs
 
 
-def _validation_pair(task: Task, sample: Sample, severity: str | None, crop: int | None) -> ValidationPair:
+def validation_pair(task: Task, sample: Sample, severity: str | None, crop: int | None = None) -> ValidationPair:
+    """One picture as a fixed pair.
+
+    Args:
+        task: what is degraded, and how.
+        sample: the picture.
+        severity: one of the task's; None takes the sample's own degraded version.
+        crop: as for `validation_pairs`.
+
+    Raises:
+        TaskError: sizes do not fit the task's scale, or the severity is unknown.
+    """
     _check_pair(task, sample)
     scale = task.scale
     height, width = (length // scale for length in sample.clean.shape[:2])
