@@ -1,19 +1,28 @@
 """Operations, choices, genotypes, search spaces, and the network built from a genotype."""
 
-from models.choice import Choice, Selection
+from models.choice import CHOICE_KINDS, Choice, ChoiceKind, Selection
+from models.cost import Carrier, Condition, CostTerm, OpKey
 from models.errors import GenotypeError, ModelError, UnknownNameError
 from models.genotype import Genotype, Pick, content_hash
 from models.inspect import num_parameters, receptive_radius
+from models.network import Network
 from models.operations import OPERATIONS, Operation, make_operation
 from models.registry import build_network, get_space, spaces
-from models.space import Carrier, CostTerm, Network, OpKey, Space, SpaceConfig, Supernet, inherit_weights
-from models.unet import UNetConfig, UNetSpace
+from models.space import Space, SpaceConfig
+from models.supernet import Supernet, inherit_weights
+from models.trellis import END, START, Arc
 from models.whole import restore_whole
 
 __all__ = [
+    "CHOICE_KINDS",
+    "END",
     "OPERATIONS",
+    "START",
+    "Arc",
     "Carrier",
     "Choice",
+    "ChoiceKind",
+    "Condition",
     "CostTerm",
     "Genotype",
     "GenotypeError",
@@ -26,8 +35,6 @@ __all__ = [
     "Space",
     "SpaceConfig",
     "Supernet",
-    "UNetConfig",
-    "UNetSpace",
     "UnknownNameError",
     "build_network",
     "content_hash",

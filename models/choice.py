@@ -1,12 +1,16 @@
 """A place in a network where one of several candidates will be picked."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-ChoiceKind = Literal["operation", "width"]
+ChoiceKind = Literal["operation", "width", "module", "route", "exit"]
+"""What is picked: a layer, a number of channels, a multi-scale module, a move along a path of layers, or where a
+network ends."""
+
+CHOICE_KINDS: tuple[ChoiceKind, ...] = get_args(ChoiceKind)
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Choice(nn.Module):
 
     Args:
         choice_id: Unique within its network, e.g. `enc0.0.conv1`.
-        kind: `operation` picks a layer, `width` a number of channels.
+        kind: What is picked.
         candidates: Names, in the order of the raw vector.
     """
 

@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import nn
 
-from models.operations import SqueezeExcitation
-from models.space import Network
+from models.network import Network
+from models.operations import SeesEverything
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -19,12 +19,17 @@ def receptive_radius(network: Network) -> int | None:
 
     Found by sending lines of light through a copy whose weights are all positive, so that nothing cancels.
     """
-    if any(isinstance(module, SqueezeExcitation) for module in network.modules()):
+    if any(isinstance(module, SeesEverything) for module in network.modules()):
         return None
-    probe = copy.deepcopy(network).double().cpu()
+    probe = copy.deepcopy(network).double().cpu().eval()
     with torch.no_grad():
         for parameter in probe.parameters():
             parameter.fill_(1e-2 if parameter.ndim > 1 else 0.0)
+        for module in probe.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+                if module.affine:
+                    module.weight.fill_(1.0)
     return max(_reach(probe, axis) for axis in (2, 3))
 
 

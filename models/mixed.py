@@ -1,12 +1,15 @@
 """Layers of a supernet that hold every candidate of a choice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.choice import Choice, Selection
+
+Weight = Tensor | float
+"""A relaxed weight (scalar tensor), or the plain number 1.0 where nothing is left to choose."""
 
 
 class _ProbeInactive(torch.autograd.Function):
@@ -50,8 +53,7 @@ class MixedOperation(nn.Module):
         layers = list(self.candidates.values())
         if selection.probe:
             return self._one_path(x, selection, layers)
-        mixed = [selection.weights[index] * layers[index](x) for index in selection.active]
-        return torch.stack(mixed).sum(0) if len(mixed) > 1 else mixed[0]
+        return weighted_sum((selection.weights[index], layers[index](x)) for index in selection.active)
 
     def _one_path(self, x: Tensor, selection: Selection, layers: list[nn.Module]) -> Tensor:
         (index,) = selection.active
@@ -61,11 +63,30 @@ class MixedOperation(nn.Module):
         return probed
 
 
+class MixedModule(nn.Module):
+    """Like `MixedOperation` for modules that take and return a list of scales; every scale is mixed alike."""
+
+    def __init__(self, choice: Choice, candidates: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.choice = choice
+        self.candidates = nn.ModuleDict(candidates)
+
+    def forward(self, scales: Sequence[Tensor]) -> list[Tensor]:
+        """Run the active candidates, each on its own copy of the list, and mix them scale by scale."""
+        selection = self.choice.selection
+        if selection.probe:
+            raise ValueError(f"choice {self.choice.choice_id} picks modules; these cannot be probed, relax it softly")
+        layers = list(self.candidates.values())
+        # A list of its own for each candidate: one that writes into what it was given must not reach the others.
+        outputs = [(selection.weights[index], layers[index](list(scales))) for index in selection.active]
+        return [weighted_sum((weight, found[n]) for weight, found in outputs) for n in range(len(scales))]
+
+
 class WidthMask(nn.Module):
     """Keeps the leading channels by the weights of a width choice: channel c gets the summed weight of widths > c.
 
-    With a one-hot selection this equals cutting the layer to that width, because every operation maps zero channels
-    to zero contributions.
+    With a one-hot selection this equals cutting the layer to that width, because every cuttable operation maps zero
+    channels to zero contributions.
     """
 
     def __init__(self, choice: Choice, widths: tuple[int, ...]) -> None:
@@ -78,5 +99,19 @@ class WidthMask(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale channels; (N, C, H, W) with C the largest width."""
-        gate = self.choice.selection.weights @ self.masks
+        selection = self.choice.selection
+        # A one-hot straight-through sample passes its gradient to the sampled width alone; probing wants them all.
+        active = list(range(len(self.masks)) if selection.probe else selection.active)
+        gate = selection.weights[active] @ self.masks[active]
         return x * gate.view(1, -1, 1, 1)
+
+
+def weighted_sum(parts: Iterable[tuple[Weight, Tensor]]) -> Tensor:
+    """Sum of weight * tensor over at least one part; a weight that is the number 1.0 costs no multiplication."""
+    total: Tensor | None = None
+    for weight, tensor in parts:
+        scaled = tensor if isinstance(weight, float) and weight == 1.0 else weight * tensor
+        total = scaled if total is None else total + scaled
+    if total is None:
+        raise ValueError("nothing to sum: no candidate is active")
+    return total

@@ -1,17 +1,20 @@
-"""The search spaces, by name."""
+"""The search spaces, by name: each module of `models.search_spaces` holds one, called `SPACE`."""
 
+import importlib
+import pkgutil
 from typing import Any
 
+import models.search_spaces
 from models.errors import UnknownNameError
 from models.genotype import Genotype
-from models.space import Network, Space
-from models.unet import UNetSpace
+from models.network import Network
+from models.space import Space
 
 
 def spaces() -> dict[str, Space[Any]]:
-    """Every space, by name. A new space is one more entry of this tuple."""
-    known: tuple[Space[Any], ...] = (UNetSpace(),)
-    return {space.name: space for space in known}
+    """Every space, by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(models.search_spaces.__path__))
+    return {name: importlib.import_module(f"models.search_spaces.{name}").SPACE for name in names}
 
 
 def get_space(name: str) -> Space[Any]:

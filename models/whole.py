@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from models.space import Network
+from models.network import Network
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from tasks.evaluate import Quality, evaluate
 from tasks.leaves import dead_leaves
 from tasks.metrics import psnr, ssim
 from tasks.noise import add_noise
-from tasks.rain import RAIN_PRESETS, RainParameters, add_rain, add_rain_versions, rain_layer
+from tasks.rain import RAIN_PRESETS, RainParameters, add_rain, rain_layer
 from tasks.resize import imresize
 from tasks.sources import ImageSet, Sample, embedded_photographs, load_data
 from tasks.task import TASKS, Task, get_task
@@ -28,7 +28,6 @@ __all__ = [
     "ValidationPair",
     "add_noise",
     "add_rain",
-    "add_rain_versions",
     "dead_leaves",
     "embedded_photographs",
     "evaluate",

@@ -26,15 +26,20 @@ class BatchStream:
     Every patch comes from a random sample at a random place, mirrored and turned. Samples that carry a degraded
     version are cropped in both at the same place; the others are degraded on the fly. Both kinds may be mixed.
 
+    With ``versions``, every background is shown once at each severity of the task, under one crop and one orientation:
+    the multi-to-one batches of MANAS (Cai et al., TCSVT 2023), where one street stands in light, medium and heavy rain.
+
     Attributes:
         task: what is degraded, and how.
         samples: pictures to crop from; those smaller than a patch are left out.
         patch: side of the degraded patch in pixels; the clean one is ``scale`` times larger.
-        batch: patches per batch.
+        batch: backgrounds per batch; each is `num_versions` patches.
         seed: every value of every batch follows from it and the step.
+        versions: degrade each background once per severity, instead of once at a random one.
 
     Raises:
-        TaskError: no sample is large enough, or a pair's sizes do not fit the task's scale.
+        TaskError: no sample is large enough, a pair's sizes do not fit the task's scale, or several versions are asked
+            of a sample that brings its only one.
     """
 
     task: Task
@@ -42,6 +47,7 @@ class BatchStream:
     patch: int
     batch: int
     seed: int
+    versions: bool = False
     usable: tuple[Sample, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +58,11 @@ class BatchStream:
         side = self.patch * self.task.scale
         for sample in self.samples:
             _check_pair(self.task, sample)
+            if sample.degraded is not None and self.num_versions > 1:
+                raise TaskError(
+                    f"{sample.name} brings a degraded picture of its own, but versions=True needs {self.num_versions} "
+                    f"of each ({', '.join(self.task.severities)}); use clean pictures alone, or versions=False"
+                )
         usable = tuple(sample for sample in self.samples if min(sample.clean.shape[:2]) >= side)
         if not usable:
             raise TaskError(
@@ -60,6 +71,11 @@ class BatchStream:
             )
         object.__setattr__(self, "usable", usable)
 
+    @property
+    def num_versions(self) -> int:
+        """Patches per background: one, or with ``versions`` one per severity of the task."""
+        return len(self.task.severities) if self.versions else 1
+
     def batch_at(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The batch of one step.
 
@@ -67,8 +83,9 @@ class BatchStream:
             step: at least 0; any order, any number of times.
 
         Returns:
-            degraded float32 (batch, 3, patch, patch) and clean float32 (batch, 3, patch * scale, patch * scale), clean
-            in [0, 1], degraded too except for unclipped noise.
+            degraded float32 (n, 3, patch, patch) and clean float32 (n, 3, patch * scale, patch * scale) with
+            n = batch * num_versions, clean in [0, 1], degraded too except for unclipped noise. Version v of background
+            b is at b * num_versions + v, in the order of the task's severities; its clean patch is repeated there.
 
         Raises:
             TaskError: the step is negative.
@@ -76,22 +93,25 @@ class BatchStream:
         if step < 0:
             raise TaskError(f"steps are counted from 0, got {step}")
         rng = np.random.default_rng([self.seed, step])
-        degrade = self.task.degrader(self.seed)
-        scale, side = self.task.scale, self.patch * self.task.scale
-        clean = np.empty((self.batch, 3, side, side), dtype=np.float32)
-        degraded = np.empty((self.batch, 3, self.patch, self.patch), dtype=np.float32)
-        for index in range(self.batch):
+        task, versions = self.task, self.num_versions
+        degraders = task.version_degraders(self.seed) if self.versions else (task.degrader(self.seed),)
+        scale, side = task.scale, self.patch * task.scale
+        clean = np.empty((self.batch * versions, 3, side, side), dtype=np.float32)
+        degraded = np.empty((self.batch * versions, 3, self.patch, self.patch), dtype=np.float32)
+        for first in range(0, len(clean), versions):
             sample = self.usable[rng.integers(len(self.usable))]
             height, width = (length // scale for length in sample.clean.shape[:2])
             top = int(rng.integers(height - self.patch + 1))
             left = int(rng.integers(width - self.patch + 1))
-            may_turn = sample.degraded is None or self.task.degradation.rotates
+            may_turn = sample.degraded is None or task.degradation.rotates
             turn = (bool(rng.integers(2)), bool(rng.integers(2)), bool(rng.integers(2)) and may_turn)
-            clean[index] = _oriented(_crop(sample.clean, top * scale, left * scale, side, side), turn)
+            background = _oriented(_crop(sample.clean, top * scale, left * scale, side, side), turn)
+            clean[first : first + versions] = background
             if sample.degraded is None:
-                degraded[index] = degrade(clean[index], rng)
+                for version, degrade in enumerate(degraders):
+                    degraded[first + version] = degrade(background, rng)
             else:
-                degraded[index] = _oriented(_crop(sample.degraded, top, left, self.patch, self.patch), turn)
+                degraded[first] = _oriented(_crop(sample.degraded, top, left, self.patch, self.patch), turn)
         return degraded, clean
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -46,13 +47,17 @@ class Rain:
 
     def prepare(self, seed: int) -> Degrade:
         """The same for many patches: streaks come from a bank drawn once from the seed."""
-        banks = [rain_bank(RAIN_PRESETS[name], seed) for name in self.intensities]
+        versions = self.prepare_versions(seed)
 
         def degrade(clean: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-            bank = banks[rng.integers(len(banks))]
-            return add_rain(clean, rng, bank.parameters, bank=bank)
+            return versions[rng.integers(len(versions))](clean, rng)
 
         return degrade
+
+    def prepare_versions(self, seed: int) -> tuple[Degrade, ...]:
+        """One function per severity, for many patches: streaks come from banks drawn once from the seed."""
+        banks = [rain_bank(RAIN_PRESETS[name], seed) for name in self.intensities]
+        return tuple(partial(add_rain, parameters=bank.parameters, bank=bank) for bank in banks)
 
     def degrade_at(self, clean: NDArray[np.float32], rng: np.random.Generator, severity: str) -> NDArray[np.float32]:
         """Rain of one named severity."""
@@ -94,6 +99,10 @@ class Noise:
         """The same function: there is nothing to prepare."""
         return self.degrade
 
+    def prepare_versions(self, seed: int) -> tuple[Degrade, ...]:  # noqa: ARG002 - nothing to draw once
+        """One function per severity."""
+        return tuple(partial(add_noise, sigma_255=sigma, clip=self.clip) for sigma in self.sigmas)
+
     def degrade_at(self, clean: NDArray[np.float32], rng: np.random.Generator, severity: str) -> NDArray[np.float32]:
         """Noise of one named severity."""
         return add_noise(clean, rng, self.sigmas[self.severities.index(severity)], clip=self.clip)
@@ -125,6 +134,10 @@ class Downscale:
     def prepare(self, seed: int) -> Degrade:  # noqa: ARG002 - nothing to draw once
         """The same function: there is nothing to prepare."""
         return self.degrade
+
+    def prepare_versions(self, seed: int) -> tuple[Degrade, ...]:  # noqa: ARG002 - nothing to draw once
+        """The one way of shrinking."""
+        return (self.degrade,)
 
     def degrade_at(self, clean: NDArray[np.float32], rng: np.random.Generator, severity: str) -> NDArray[np.float32]:  # noqa: ARG002
         """The same function: there is one severity."""

@@ -9,18 +9,17 @@ patches their rain at the cost of a few additions.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import TaskError
 
-__all__ = ["RAIN_PRESETS", "RainBank", "RainParameters", "add_rain", "add_rain_versions", "rain_bank", "rain_layer"]
+__all__ = ["RAIN_PRESETS", "RainBank", "RainParameters", "add_rain", "rain_bank", "rain_layer"]
 
 Range = tuple[float, float]
 
@@ -228,27 +227,3 @@ def add_rain(
         rainy += streaks
         np.minimum(rainy, 1.0, out=rainy)
     return rainy
-
-
-def add_rain_versions(
-    clean: NDArray[np.float32],
-    rng: np.random.Generator,
-    intensities: Sequence[Literal["light", "medium", "heavy"]] = ("light", "medium", "heavy"),
-) -> tuple[NDArray[np.float32], ...]:
-    """Several rainy versions of one background, one per named intensity.
-
-    Args:
-        clean: float32 (3, H, W), range [0, 1].
-        rng: source of everything random.
-        intensities: keys of `RAIN_PRESETS`.
-
-    Returns:
-        One float32 (3, H, W) in [0, 1] per intensity, in the order asked.
-
-    Raises:
-        TaskError: an intensity is unknown.
-    """
-    unknown = [name for name in intensities if name not in RAIN_PRESETS]
-    if unknown:
-        raise TaskError(f"unknown rain intensity {unknown[0]!r}; there are {', '.join(RAIN_PRESETS)}")
-    return tuple(add_rain(clean, rng, RAIN_PRESETS[name]) for name in intensities)

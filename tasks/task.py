@@ -53,6 +53,10 @@ class Task:
         """`degrade` prepared for many patches: what can be drawn once is drawn from the seed."""
         return self.degradation.prepare(seed)
 
+    def version_degraders(self, seed: int) -> tuple[Degrade, ...]:
+        """One function per entry of `severities`, in that order; prepared for many patches as `degrader` is."""
+        return self.degradation.prepare_versions(seed)
+
     @property
     def severities(self) -> tuple[str, ...]:
         """Fixed severities of validation: rain intensities, noise sigmas, or the one way of shrinking."""

@@ -1,4 +1,4 @@
-"""Supervised training of one network: reconstruction loss, Adam, cosine schedule, moving average, exact resume.
+"""Supervised training of one network: objective, optimiser, schedule, moving average, exact resume.
 
 Everything random comes from (seed, step): batches are a pure function of both, so a killed run continues to the very
 weights that an uninterrupted one reaches (same device, same number of threads).
@@ -8,12 +8,12 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -26,53 +26,64 @@ from training.checkpoint import (
     unprefixed,
 )
 from training.errors import TrainingError
-from training.losses import get_loss
+from training.losses import LossTerm, Objective, ObjectiveTerms
+from training.optimizers import OptimizerConfig, build_optimizer, clip_gradients, set_rate
 from training.precision import Precision, autocast, resolve_precision
-from training.schedule import cosine_cycles
+from training.schedule import ScheduleConfig, rate_at
 
 
-class TrainConfig(BaseModel):
-    """One training run.
+class TrainConfig(OptimizerConfig, ScheduleConfig):
+    """One training run; see `OptimizerConfig` and `ScheduleConfig` for what it inherits.
 
     Attributes:
-        steps: Optimiser steps of the first cosine.
+        steps: Optimiser steps of the run, or of its first cosine if there are restarts. Shares of the run
+            (`milestones`, a loss term's `start`) are shares of these.
         restarts: Lengths of further cosines, at half the peak rate. Lengthening a finished run continues it: the
             result is that of a run that had them from the start.
-        batch: Patches per step.
+        batch: Backgrounds per step (patches, unless batches hold several versions of each).
         patch: Side of a degraded patch in pixels.
-        lr: Peak learning rate of Adam; half a cosine takes it to zero.
         warmup: Steps of linear rise.
-        loss: Name in `training.losses`.
-        clip_norm: Gradient norm limit.
+        loss: Terms of the objective; a name of `training.losses.LOSS_TERMS` means that one.
+        clip_norm: Gradient norm limit, or None.
+        clip_value: Limit of every single gradient value, applied before the norm's, or None.
         ema_decay: Moving average of the weights; the average is what is evaluated and shipped.
-        weight_decay: Of AdamW.
         precision: `auto` takes what the device does best.
         checkpoint_every: Steps between checkpoints.
         seed: Of batches.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     steps: int = Field(ge=1)
     restarts: tuple[PositiveInt, ...] = ()
     batch: int = Field(ge=1)
     patch: int = Field(ge=8)
-    lr: float = Field(default=1e-3, gt=0)
     warmup: int = Field(default=50, ge=0)
-    loss: str = "charbonnier"
-    clip_norm: float = Field(default=1.0, gt=0)
+    loss: ObjectiveTerms = (LossTerm(name="charbonnier"),)
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    clip_value: float | None = Field(default=None, gt=0)
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
     precision: Precision = "auto"
     checkpoint_every: int = Field(default=200, ge=1)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _restarts_are_cosines(self) -> Self:
+        if self.restarts and self.schedule != "cosine":
+            raise ValueError(
+                f"restarts are further cosines, which schedule {self.schedule!r} has none of; lengthen steps"
+            )
+        return self
 
 
 class Batches(Protocol):
     """What feeds a trainer: a pure function of the step."""
 
+    @property
+    def num_versions(self) -> int:
+        """How many consecutive entries of a batch show one background, each degraded in another way."""
+        ...
+
     def batch_at(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(degraded, clean), float32 NCHW."""
+        """(degraded, clean), float32 (B * num_versions, C, H, W)."""
         ...
 
 
@@ -118,14 +129,11 @@ def train(
     precision = resolve_precision(config.precision, device)
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval()
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
-    )
+    optimizer = build_optimizer(network.named_parameters(), config)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    loss_of = get_loss(config.loss)
+    objective = Objective(config.loss)
     marker = f"{identity}|{config.model_dump_json(exclude={'restarts'})}"
-    cycles = (config.steps, *config.restarts)
-    total = sum(cycles)
+    total = config.steps + sum(config.restarts)
     step, losses = 0, []
     if checkpoint.is_file():
         tensors, meta = load_checkpoint(checkpoint, device)
@@ -140,15 +148,18 @@ def train(
     running: list[Tensor] = []
     with tqdm(total=total, initial=step, desc="training", unit="step") as bar:
         while step < total:
-            for group in optimizer.param_groups:
-                group["lr"] = cosine_cycles(step, cycles, config.lr, warmup=config.warmup)
+            set_rate(optimizer, rate_at(config, config.lr, step, config.steps, config.restarts))
             degraded, clean = to_tensors(batches.batch_at(step), device)
             with autocast(precision, device):
-                loss = loss_of(network(degraded).float(), clean)
+                restored = network(degraded)
+            # Not a share of the total: a term must not move when restarts are added to a finished run.
+            progress = min(1.0, step / config.steps)
+            # Outside autocast: SSIM does not survive half precision.
+            loss = objective(restored.float(), clean, versions=batches.num_versions, progress=progress)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+            clip_gradients(network.parameters(), config.clip_norm, config.clip_value)
             scaler.step(optimizer)
             scaler.update()
             step += 1
@@ -178,3 +189,11 @@ def train(
 def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     for kept, new in zip(average.parameters(), network.parameters(), strict=True):
         kept.lerp_(new, 1.0 - decay)
+    # The average never runs in training mode, so nothing else would ever set the statistics of its batch normalisation:
+    # they would stay those of an untrained network. Averaged over the same steps as the weights, they fit them; copied,
+    # they would be those of the last few noisy steps. Counters are not averaged.
+    for kept, new in zip(average.buffers(), network.buffers(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1.0 - decay)
+        else:
+            kept.copy_(new)

@@ -105,6 +105,57 @@ def test_both_kinds_may_be_mixed() -> None:
     assert 10 < stored.sum() < 54
 
 
+@every_task
+def test_versions_are_each_background_once_per_severity(task: Task, samples: tuple[Sample, ...]) -> None:
+    stream = BatchStream(task, samples, 16, 3, seed=5, versions=True)
+    count = stream.num_versions
+    assert count == len(task.severities)
+    degraded, clean = stream.batch_at(9)
+    assert degraded.shape == (3 * count, 3, 16, 16)
+    assert clean.shape == (3 * count, 3, 16 * task.scale, 16 * task.scale)
+    groups = clean.reshape(3, count, -1)
+    assert all((groups[:, version] == groups[:, 0]).all() for version in range(count))
+    assert not (groups[0] == groups[1]).all()
+    assert len({version.tobytes() for version in degraded}) == len(degraded)
+    # Nothing but (seed, step) matters, as for any other batch.
+    again = BatchStream(task, samples, 16, 3, seed=5, versions=True)
+    again.batch_at(2)
+    for ours, theirs in zip((degraded, clean), again.batch_at(9), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    other = BatchStream(task, samples, 16, 3, seed=5, versions=True).batch_at(10)
+    assert not np.array_equal(other[0], degraded)
+
+
+def test_versions_lie_in_the_order_of_the_severities(samples: tuple[Sample, ...]) -> None:
+    noisy, clean = BatchStream(get_task("denoise"), samples, 48, 4, seed=0, versions=True).batch_at(0)
+    levels = (noisy - clean).std(axis=(1, 2, 3)).reshape(4, 3) * 255
+    np.testing.assert_allclose(levels, np.tile([15.0, 25.0, 50.0], (4, 1)), rtol=0.05)
+    rainy, clean = BatchStream(get_task("derain"), samples, 48, 24, seed=0, versions=True).batch_at(0)
+    assert (rainy >= clean - 1e-6).all()  # same crop and orientation for all versions, or rain would darken pixels
+    light, medium, heavy = (rainy - clean).reshape(24, 3, -1).mean(axis=(0, 2))
+    assert light < medium < heavy
+    # Planted fault: the rain of one background over another.
+    assert not (rainy >= np.roll(clean, 3, axis=0) - 1e-6).all()
+
+
+def test_one_severity_makes_one_version(samples: tuple[Sample, ...]) -> None:
+    task = get_task("super-resolution", 2)
+    plain, versions = (BatchStream(task, samples, 16, 2, seed=0, versions=flag) for flag in (False, True))
+    assert plain.num_versions == versions.num_versions == 1
+    for ours, theirs in zip(plain.batch_at(3), versions.batch_at(3), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert BatchStream(get_task("derain"), samples, 16, 2, seed=0).num_versions == 1
+
+
+def test_a_stored_pair_has_one_version_only(samples: tuple[Sample, ...]) -> None:
+    mixed = (*samples, marked("pairs/7", 48))
+    with pytest.raises(TaskError, match=r"pairs/7 brings .* needs 3 of each \(light, medium, heavy\); use clean"):
+        BatchStream(get_task("derain"), mixed, 16, 2, seed=0, versions=True)
+    assert BatchStream(get_task("derain"), mixed, 16, 2, seed=0).usable == mixed
+    shrunk = marked("pairs/7", 48, 2)  # one severity, one version: nothing is missing
+    assert BatchStream(get_task("super-resolution", 2), (shrunk,), 16, 2, seed=0, versions=True).num_versions == 1
+
+
 def test_small_pictures_are_left_out(samples: tuple[Sample, ...]) -> None:
     small = Sample("small", np.zeros((63, 200, 3), np.uint8))
     task = get_task("super-resolution", 4)

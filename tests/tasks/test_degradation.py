@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks import RAIN_PRESETS, Downscale, Noise, Rain, TaskError, add_rain, imresize
+from tasks import RAIN_PRESETS, Downscale, Noise, Rain, TaskError, add_rain, imresize, psnr
 
 
 def noise_levels(noise: Noise, seeds: range) -> list[float]:
@@ -67,6 +67,35 @@ def test_prepared_rain_resembles_newly_drawn_rain() -> None:
     banked = np.array([prepared(clean, np.random.default_rng(s)) for s in range(60)])
     assert banked.mean() == pytest.approx(fresh.mean(), abs=0.06)
     assert banked.std() == pytest.approx(fresh.std(), rel=0.25)
+
+
+def test_rain_versions_share_the_background_and_get_worse(picture: NDArray[np.float32]) -> None:
+    versions = Rain().prepare_versions(0)
+    scores = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        rainy = [degrade(picture, rng) for degrade in versions]
+        assert all((version >= picture - 1e-6).all() for version in rainy)
+        scores.append([psnr(version, picture, channel="y", border=0) for version in rainy])
+    light, medium, heavy = np.mean(scores, axis=0)
+    assert light > medium + 2 > heavy + 4
+
+
+def test_noise_versions_have_the_sigmas_of_validation() -> None:
+    clean = np.full((3, 64, 64), 1.0, np.float32)
+    for clip in (False, True):
+        noise = Noise(sigmas=(15.0, 50.0), clip=clip)
+        noisy = [degrade(clean, np.random.default_rng(0)) for degrade in noise.prepare_versions(0)]
+        for version, severity in zip(noisy, noise.severities, strict=True):
+            np.testing.assert_array_equal(version, noise.degrade_at(clean, np.random.default_rng(0), severity))
+        assert (max(version.max() for version in noisy) > 1.0) is not clip
+
+
+def test_there_is_one_version_of_a_shrunk_picture(picture: NDArray[np.float32]) -> None:
+    (only,) = Downscale(2).prepare_versions(0)
+    np.testing.assert_array_equal(
+        only(picture, np.random.default_rng(0)), Downscale(2).degrade(picture, np.random.default_rng(0))
+    )
 
 
 def test_downscale(picture: NDArray[np.float32]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tasks import RAIN_PRESETS, TaskError, add_rain, add_rain_versions, psnr, rain_layer
+from tasks import RAIN_PRESETS, TaskError, add_rain, rain_layer
 from tasks.rain import rain_bank
 
 
@@ -116,19 +116,7 @@ def test_bank_keeps_the_wind_and_its_seed() -> None:
     assert not np.array_equal(bank.textures, again.textures)
 
 
-def test_versions_share_the_background_and_get_worse(picture: NDArray[np.float32]) -> None:
-    scores = []
-    for seed in range(8):
-        versions = add_rain_versions(picture, np.random.default_rng(seed))
-        assert all((version >= picture - 1e-6).all() for version in versions)
-        scores.append([psnr(version, picture, channel="y", border=0) for version in versions])
-    light, medium, heavy = np.mean(scores, axis=0)
-    assert light > medium + 2 > heavy + 4
-
-
 def test_unusable_arguments(picture: NDArray[np.float32]) -> None:
-    with pytest.raises(TaskError, match="light, medium, heavy"):
-        add_rain_versions(picture, np.random.default_rng(0), ["drizzle"])  # type: ignore[list-item]
     with pytest.raises(TaskError, match=r"\(3, H, W\)"):
         add_rain(picture[:1], np.random.default_rng(0), RAIN_PRESETS["light"])
     with pytest.raises(TaskError, match="1x1"):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import Carrier, UNetConfig, UNetSpace
+from models import Carrier
+from models.search_spaces.unet import UNetConfig, UNetSpace
 from runtime import StabilityRule, Target, describe_host
 from search.latency.measure import (
     CALIBRATION_NETWORKS,

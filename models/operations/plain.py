@@ -1,21 +1,14 @@
-"""Candidate layers: one class and one registry line each.
+"""Layers without normalisation: the candidates of the U-shaped space.
 
-Everything else (supernet, latency carriers, export and gradient tests) picks an operation up from `OPERATIONS`.
-All operations keep height and width. They carry no normalisation: restoration networks train without it, and a
-supernet without batch statistics has none to pollute.
+All keep height and width. Restoration networks train without normalisation, and a supernet without batch statistics has
+none to pollute.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.errors import UnknownNameError
-
-OperationKind = Literal["convolution", "attention"]
+from models.operations.operation import Operation, SeesEverything
 
 
 class Convolution(nn.Conv2d):
@@ -50,7 +43,7 @@ class Identity(nn.Identity):
     """No attention: returns its input."""
 
 
-class SqueezeExcitation(nn.Module):
+class SqueezeExcitation(SeesEverything, nn.Module):
     """Channel gate from the global mean (Hu et al., CVPR 2018): reduction 16, at least 4 hidden channels.
 
     The mean runs over the whole input, so a network with this gate has no finite receptive field.
@@ -68,48 +61,12 @@ class SqueezeExcitation(nn.Module):
         return x * torch.sigmoid(self.excite(F.relu(self.squeeze(pooled))))
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One registry line.
-
-    Attributes:
-        name: What genotypes and latency tables call it.
-        kind: `convolution` maps in -> out channels; `attention` keeps the channels.
-        make: Builds the layer from (in_channels, out_channels).
-        summary: One line for people.
-    """
-
-    name: str
-    kind: OperationKind
-    make: Callable[[int, int], nn.Module]
-    summary: str
-
-
-_REGISTERED = (
+OPERATIONS = (
     Operation("conv3x3", "convolution", lambda i, o: Convolution(i, o, 3), "dense 3x3 convolution"),
     Operation("conv5x5", "convolution", lambda i, o: Convolution(i, o, 5), "dense 5x5 convolution"),
     Operation("separable3x3", "convolution", lambda i, o: SeparableConvolution(i, o, 3), "depthwise 3x3 + pointwise"),
     Operation("separable5x5", "convolution", lambda i, o: SeparableConvolution(i, o, 5), "depthwise 5x5 + pointwise"),
     Operation("dilated3x3", "convolution", lambda i, o: Convolution(i, o, 3, dilation=2), "dense 3x3, dilation 2"),
-    Operation("identity", "attention", lambda _i, _o: Identity(), "no attention"),
+    Operation("identity", "attention", lambda _i, _o: Identity(), "no attention", free=True),
     Operation("squeeze_excitation", "attention", lambda i, _o: SqueezeExcitation(i), "channel gate, global mean"),
 )
-
-OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _REGISTERED}
-if len(OPERATIONS) != len(_REGISTERED):
-    raise ValueError("two operations share a name")
-
-
-def make_operation(name: str, in_channels: int, out_channels: int) -> nn.Module:
-    """Build a registered operation.
-
-    Raises:
-        UnknownNameError: No operation has this name.
-        ValueError: An attention operation was asked to change the number of channels.
-    """
-    operation = OPERATIONS.get(name)
-    if operation is None:
-        raise UnknownNameError("operation", name, list(OPERATIONS))
-    if operation.kind == "attention" and in_channels != out_channels:
-        raise ValueError(f"{name} keeps channels, got {in_channels} -> {out_channels}")
-    return operation.make(in_channels, out_channels)

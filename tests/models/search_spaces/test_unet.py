@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from models import GenotypeError, Network, UNetConfig, UNetSpace, restore_whole
-from models.unet import plan_blocks
+from models import Condition, GenotypeError, Network, restore_whole
+from models.search_spaces.unet import UNetConfig, UNetSpace, plan_blocks
 from tasks import imresize
 
 SPACE = UNetSpace()
@@ -131,11 +131,11 @@ def test_costs_of_a_block_by_hand() -> None:
     config = SPACE.parse_config({"channels": (16,), "blocks": 1, "convolutions": ("conv3x3", "conv5x5")})
     terms = {(str(term.key), term.when) for term in SPACE.cost_terms(config)}
     block = "bottleneck0.0"
-    expected: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+    expected: set[tuple[str, tuple[Condition, ...]]] = set()
     for name in ("conv3x3", "conv5x5"):
         for width in (8, 16):
-            wide = ((f"{block}.width", str(width)),)
-            expected.add((f"{name} 16->{width} @1/2", ((f"{block}.conv1", name), *wide)))
-            expected.add((f"{name} {width}->16 @1/2", ((f"{block}.conv2", name), *wide)))
-    expected.add(("squeeze_excitation 16->16 @1/2", ((f"{block}.attention", "squeeze_excitation"),)))
+            wide = ((f"{block}.width", (str(width),)),)
+            expected.add((f"{name} 16->{width} @1/2", ((f"{block}.conv1", (name,)), *wide)))
+            expected.add((f"{name} {width}->16 @1/2", ((f"{block}.conv2", (name,)), *wide)))
+    expected.add(("squeeze_excitation 16->16 @1/2", ((f"{block}.attention", ("squeeze_excitation",)),)))
     assert terms == expected

@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
+from models.cost import Carrier, CostTerm, OpKey, when
+from models.network import Network
 from models.operations import OPERATIONS
 from models.site import DerivedSite, Site
-from models.space import Carrier, CostTerm, Network, OpKey, Space, SpaceConfig
+from models.space import Space, SpaceConfig
 from models.upscale import BicubicPhases
 
 REFERENCE_CONVOLUTION = "conv3x3"
@@ -182,6 +184,12 @@ class UNetSpace(Space[UNetConfig]):
     name = "unet"
     version = 1
     summary = "U-shape of residual blocks: convolution type, inner width and squeeze-excitation searched per block"
+    examples = (
+        {"channels": (16, 24), "blocks": 1, "scale": 1, "unshuffle": 2},
+        {"channels": (16, 24), "blocks": 1, "scale": 2, "unshuffle": 1},
+        {"channels": (8, 16, 24), "blocks": 1, "scale": 4, "unshuffle": 1},
+        {"channels": (16,), "blocks": 2, "scale": 1, "unshuffle": 1, "widths": (1.0,)},
+    )
     config_type = UNetConfig
 
     def network(self, config: UNetConfig, site: Site) -> Network:
@@ -195,18 +203,18 @@ class UNetSpace(Space[UNetConfig]):
             channels, divisor = plan.channels, plan.divisor
             widths = config.block_widths(channels)
             for width in widths:
-                wide = _when(f"{plan.prefix}.width", str(width), len(widths))
+                wide = when(f"{plan.prefix}.width", str(width), len(widths))
                 for name in config.convolutions:
                     for part, key in (
                         ("conv1", OpKey(name, channels, width, divisor)),
                         ("conv2", OpKey(name, width, channels, divisor)),
                     ):
-                        picked = _when(f"{plan.prefix}.{part}", name, len(config.convolutions))
+                        picked = when(f"{plan.prefix}.{part}", name, len(config.convolutions))
                         terms.append(CostTerm(key, picked + wide))
             for name in config.attentions:
                 if name == FREE_ATTENTION:
                     continue
-                picked = _when(f"{plan.prefix}.attention", name, len(config.attentions))
+                picked = when(f"{plan.prefix}.attention", name, len(config.attentions))
                 terms.append(CostTerm(OpKey(name, channels, channels, divisor), picked))
         return tuple(terms)
 
@@ -246,11 +254,6 @@ def _preferred(name: str, candidates: tuple[str, ...]) -> str:
     return name if name in candidates else candidates[0]
 
 
-def _when(choice_id: str, candidate: str, count: int) -> tuple[tuple[str, str], ...]:
-    """A condition, or none where there is nothing to choose."""
-    return ((choice_id, candidate),) if count > 1 else ()
-
-
 def _carrier(config: UNetConfig, plan: BlockPlan, width: int, conv1: str, conv2: str, attention: str) -> Carrier:
     """One residual block with everything picked."""
     channels, divisor = plan.channels, plan.divisor
@@ -269,3 +272,6 @@ def _carrier(config: UNetConfig, plan: BlockPlan, width: int, conv1: str, conv2:
         if len(candidates) > 1
     }
     return Carrier(keys, channels, divisor, lambda: ResidualBlock(config, unit, DerivedSite(picks)))
+
+
+SPACE = UNetSpace()
