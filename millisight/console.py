@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -36,6 +37,15 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[index]) for line in (header, *rows)) for index in range(len(header))]
     for line in (header, *rows):
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_facts(facts: Sequence[tuple[str, str]], indent: int = 2, width: int = 110) -> None:
+    """Print (name, text) pairs for people, long texts wrapped under themselves; pairs without text are left out."""
+    names = max(len(name) for name, _ in facts)
+    for name, text in facts:
+        if text:
+            start = " " * indent + (name.ljust(names + 2) if name else "")
+            typer.echo(textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start)))
 
 
 def usage(parse: Callable[[], T], option: str) -> T:

@@ -19,7 +19,7 @@ def measure(
     task: Annotated[str, typer.Option(help="derain, denoise or super-resolution")] = "denoise",
     scale: Annotated[int | None, typer.Option(help="2 or 4, for super-resolution")] = None,
     method: Annotated[str, typer.Option(help="its space is measured; see `millisight methods`")] = "autoderain",
-    preset: Annotated[str, typer.Option(help="sizes of the space: smoke, default or thorough")] = "default",
+    preset: Annotated[str, typer.Option(help="sizes of the space; see `millisight methods`")] = "default",
     sizes: Annotated[str, typer.Option(help="input sizes, WIDTHxHEIGHT, comma-separated")] = "256x256,512x512",
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:

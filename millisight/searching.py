@@ -8,16 +8,19 @@ from typing import Annotated
 
 import typer
 
-from millisight.console import print_json, print_table, require, usage
+from millisight.console import print_facts, print_json, require, usage
 from runtime import Target
 
 
 def methods(as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False) -> None:
-    """List the search methods."""
+    """List the search methods, with the size of what each searches at its published settings."""
     require("torch", "search,cpu")
     # Imported late, here and below: restoring and serving must work where torch is not installed.
-    from search import METHODS
+    from dataclasses import asdict
 
+    from search import METHODS, method_facts, paper_task
+
+    described = [(method, method_facts(method)) for method in METHODS]
     if as_json:
         print_json(
             [
@@ -25,19 +28,39 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="for machines")
                     "name": m.name,
                     "summary": m.summary,
                     "tasks": m.tasks,
+                    "paper_tasks": m.paper_tasks,
                     "space": m.space,
-                    "relaxation": m.relaxation_name,
+                    "relaxations": dict(m.relaxations),
+                    "presets": [preset.name for preset in m.recipes(paper_task(m))],
                     "reference": m.reference,
                     "reconstruction": m.reconstruction,
+                    **asdict(facts),
                 }
-                for m in METHODS
+                for m, facts in described
             ]
         )
         return
-    print_table(
-        ("method", "relaxation", "space", "tasks", "summary"),
-        [(m.name, m.relaxation_name, m.space, ", ".join(m.tasks), m.summary) for m in METHODS],
-    )
+    for m, facts in described:
+        relaxed = ", ".join(f"{kind}: {name}" for kind, name in m.relaxations.items())
+        counted = ", ".join(f"{count} x {kind} of {most}" for kind, (count, most) in facts.choices.items())
+        others = [task for task in m.tasks if task not in m.paper_tasks]
+        typer.echo(m.name)
+        print_facts(
+            (
+                ("", m.summary),
+                ("tasks", f"{', '.join(m.paper_tasks)}" + (f"; also {', '.join(others)}" if others else "")),
+                ("relaxation", relaxed),
+                ("choices", f"{counted} (at the published size for {facts.task})"),
+                ("networks", f"{facts.networks:,}" if facts.networks < 10**9 else f"{facts.networks:.2e}"),
+                (
+                    "parameters",
+                    f"supernet {facts.supernet_parameters:,}; derived {facts.smallest:,} to {facts.largest:,}",
+                ),
+                ("presets", ", ".join(preset.name for preset in m.recipes(paper_task(m)))),
+                ("paper", m.reference),
+                ("ours", m.reconstruction),
+            )
+        )
 
 
 def search(
@@ -49,7 +72,13 @@ def search(
         float | None, typer.Option(min=0.001, help="ms for one input of --size; default: a third of the range")
     ] = None,
     size: Annotated[str, typer.Option(help="input size, WIDTHxHEIGHT; also the tile that is served")] = "512x512",
-    preset: Annotated[str, typer.Option(help="smoke, default or thorough")] = "default",
+    preset: Annotated[str, typer.Option(help="smoke, quick, default or paper; see `millisight methods`")] = "default",
+    complexity: Annotated[
+        str, typer.Option(help="what the search pays for slow networks: latency, parameters, flops, paper or none")
+    ] = "latency",
+    teacher: Annotated[
+        str | None, typer.Option(help="folder of a bundle whose output is learned instead of the clean picture")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="folders of clean images or of pairs, comma-separated; default: embedded ones")
     ] = None,
@@ -64,16 +93,15 @@ def search(
     import torch
 
     from runtime import usable_cores
-    from search import RunConfig, format_report, get_method, get_preset, parse_size, search_latency_aware
+    from search import RunConfig, format_report, get_complexity, get_method, parse_size, search_latency_aware
     from tasks import get_task
 
     where = usage(lambda: Target.parse(target), "--target")
     height, width = usage(lambda: parse_size(size), "--size")
     if task == "super-resolution" and scale is None:
         scale = 2
-    usage(lambda: get_task(task, scale), "--task/--scale")
-    usage(lambda: get_method(method), "--method")
-    usage(lambda: get_preset(preset), "--preset")
+    chosen = usage(lambda: get_task(task, scale), "--task/--scale")
+    usage(lambda: get_method(method).preset(preset, chosen), "--method/--preset")
     if "OMP_NUM_THREADS" not in os.environ:
         # torch counts the host's cores, a container may have fewer.
         torch.set_num_threads(usable_cores())
@@ -86,6 +114,8 @@ def search(
         height=height,
         width=width,
         preset=preset,
+        complexity=usage(lambda: get_complexity(complexity), "--complexity"),
+        teacher=teacher,
         data=data,
         seed=seed,
         device=device,

@@ -4,7 +4,7 @@ from models.choice import CHOICE_KINDS, Choice, ChoiceKind, Selection
 from models.cost import Carrier, Condition, CostTerm, OpKey
 from models.errors import GenotypeError, ModelError, UnknownNameError
 from models.genotype import Genotype, Pick, content_hash
-from models.inspect import num_parameters, receptive_radius
+from models.inspect import OperationCost, count_macs, num_parameters, operation_cost, receptive_radius
 from models.network import Network
 from models.operations import OPERATIONS, Operation, make_operation
 from models.registry import build_network, get_space, spaces
@@ -30,6 +30,7 @@ __all__ = [
     "Network",
     "OpKey",
     "Operation",
+    "OperationCost",
     "Pick",
     "Selection",
     "Space",
@@ -38,10 +39,12 @@ __all__ = [
     "UnknownNameError",
     "build_network",
     "content_hash",
+    "count_macs",
     "get_space",
     "inherit_weights",
     "make_operation",
     "num_parameters",
+    "operation_cost",
     "receptive_radius",
     "restore_whole",
     "spaces",

@@ -1,17 +1,55 @@
 """Facts about a built network."""
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from models.cost import OpKey
 from models.network import Network
-from models.operations import SeesEverything
+from models.operations import OPERATIONS, SeesEverything, Squashes, make_operation
 
 
 def num_parameters(module: nn.Module) -> int:
     """Trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+@dataclass(frozen=True)
+class OperationCost:
+    """Trainable parameters and multiply-accumulates (of convolutions and matrix products) of one layer."""
+
+    parameters: int
+    macs: int
+
+
+def operation_cost(key: OpKey, height: int, width: int) -> OperationCost:
+    """What the layer of a row costs in a network whose input is height x width; nothing is allocated or computed."""
+    operation = OPERATIONS[key.operation]
+    with torch.device("meta"):
+        layer = make_operation(key.operation, key.in_channels, key.out_channels).eval()
+        scales = [
+            torch.empty(1, key.in_channels * 2**n, height // (key.divisor * 2**n), width // (key.divisor * 2**n))
+            for n in range(operation.branches)
+        ]
+    macs = _macs(layer, scales if operation.branches > 1 else scales[0])
+    return OperationCost(num_parameters(layer), macs)
+
+
+def count_macs(network: Network, height: int, width: int) -> int:
+    """Multiply-accumulates of a network on the meta device for one height x width input, up to its multiple."""
+    sides = [-(-side // network.multiple) * network.multiple for side in (height, width)]
+    return _macs(network.eval(), torch.empty(1, 3, *sides, device="meta"))
+
+
+def _macs(module: nn.Module, argument: object) -> int:
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module(argument)
+    # The counter counts a multiply-accumulate as two operations.
+    return int(counter.get_total_flops()) // 2
 
 
 def receptive_radius(network: Network) -> int | None:
@@ -22,6 +60,11 @@ def receptive_radius(network: Network) -> int | None:
     if any(isinstance(module, SeesEverything) for module in network.modules()):
         return None
     probe = copy.deepcopy(network).double().cpu().eval()
+    for parent in list(probe.modules()):
+        for name, child in parent.named_children():
+            # A squashing function lifts darkness off zero, and drowns faint light.
+            if isinstance(child, Squashes):
+                setattr(parent, name, nn.Identity())
     with torch.no_grad():
         for parameter in probe.parameters():
             parameter.fill_(1e-2 if parameter.ndim > 1 else 0.0)

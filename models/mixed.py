@@ -1,6 +1,7 @@
 """Layers of a supernet that hold every candidate of a choice."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ class _ProbeInactive(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, output: Tensor, x: Tensor, weights: Tensor, candidates: Sequence[Callable[[Tensor], Tensor]]
+        ctx: Any, output: Tensor, x: Tensor, weights: Tensor, candidates: Sequence[nn.Module]
     ) -> Tensor:
         ctx.save_for_backward(x)
         ctx.candidates = candidates
@@ -34,9 +35,23 @@ class _ProbeInactive(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, Tensor, None]:
         (grad,) = grad_outputs
         (x,) = ctx.saved_tensors
-        with torch.no_grad():
+        with torch.no_grad(), _frozen_statistics(ctx.candidates):
             scores = [torch.sum(candidate(x) * grad) for candidate in ctx.candidates]
         return grad, None, torch.stack(scores), None
+
+
+@contextmanager
+def _frozen_statistics(candidates: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside, batch normalisation leaves its running statistics alone: a probe is no training step."""
+    norms = [m for candidate in candidates for m in candidate.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 class MixedOperation(nn.Module):

@@ -1,8 +1,10 @@
 """What a search space is: one network definition, and what its parts cost where."""
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
@@ -82,6 +84,14 @@ class Space(ABC, Generic[ConfigT]):
         """Picks of a uniformly drawn network."""
         return {choice: names[int(rng.integers(len(names)))] for choice, names in self.candidates(config).items()}
 
+    def exit_order(self, config: ConfigT) -> tuple[tuple[str, ...], ...]:  # noqa: ARG002
+        """Where a network may end: candidates of the exit choice along each complete path, first exit first."""
+        return ()
+
+    def allows(self, config: ConfigT, picks: Mapping[str, str]) -> bool:  # noqa: ARG002
+        """Do these picks, one for each choice, make a network of the space? Not where picks must fit each other."""
+        return True
+
     def num_networks(self, config: ConfigT) -> int:
         """How many networks the space holds."""
         return math.prod(len(names) for names in self.candidates(config).values())
@@ -103,10 +113,11 @@ class Space(ABC, Generic[ConfigT]):
         network = self.network(config, site)
         return Supernet(network, site.choices)
 
-    def choices(self, config: ConfigT) -> dict[str, Choice]:
-        """Choice id -> choice, in order of construction, on the meta device."""
+    @functools.cache  # noqa: B019 - spaces live as long as the program, configs are few
+    def choices(self, config: ConfigT) -> Mapping[str, Choice]:
+        """Choice id -> choice, in order of construction, on the meta device: names and kinds, not weights."""
         with torch.device("meta"):
-            return self.supernet(config).choices
+            return MappingProxyType(self.supernet(config).choices)
 
     def candidates(self, config: ConfigT) -> dict[str, tuple[str, ...]]:
         """Choice id -> candidate names, without allocating weights."""

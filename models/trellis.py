@@ -52,6 +52,8 @@ def knapsack_trellis(candidates: Mapping[str, Sequence[str]], terms: Sequence[Co
         ValueError: A group has too many combinations to enumerate.
     """
     groups = _groups(candidates, terms)
+    if not groups:
+        return (Arc(START, END, (), ()),)
     arcs: list[Arc] = []
     for number, choices in enumerate(groups):
         size = math.prod(len(candidates[choice]) for choice in choices)

@@ -1,17 +1,20 @@
 """Latency tables, relaxations, the searcher, derivation under a budget, methods, and the main job."""
 
 from search.budget import Budget, parse_size
+from search.complexity import get_complexity
 from search.config import RunConfig
 from search.errors import BudgetError, RunError, SearchError, TableError
+from search.facts import Facts, method_facts, paper_task
 from search.main_job import search_latency_aware
 from search.methods import METHODS, Method, get_method
-from search.presets import Preset, get_preset, presets
+from search.presets import Preset
 from search.report import format_report
 
 __all__ = [
     "METHODS",
     "Budget",
     "BudgetError",
+    "Facts",
     "Method",
     "Preset",
     "RunConfig",
@@ -19,9 +22,10 @@ __all__ = [
     "SearchError",
     "TableError",
     "format_report",
+    "get_complexity",
     "get_method",
-    "get_preset",
+    "method_facts",
+    "paper_task",
     "parse_size",
-    "presets",
     "search_latency_aware",
 ]

@@ -6,12 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models import Space, SpaceConfig, content_hash, get_space
+from models import ChoiceKind, Space, SpaceConfig, content_hash, get_space
 from runtime import Target
+from search.complexity import ComplexityName
 from search.errors import RunError
 from search.files import write_json
 from search.methods import Method, get_method
-from search.presets import Preset, get_preset
+from search.presets import Preset
+from search.relaxation import Relaxation
 from tasks.task import Task, get_task
 
 
@@ -27,13 +29,17 @@ class RunConfig(BaseModel):
             slowest network of the space.
         height: Of the budget's input, and of the tiles that the bundle is served with.
         width: Likewise.
-        preset: Name of the preset.
+        preset: Name of one of the method's presets.
+        complexity: What the search pays for slow networks; derivation keeps the budget in any case.
         data: Folders of images (see `tasks.sources.load_data`); None for the embedded ones.
         data_note: What the model card says about `data`.
         seed: Of everything random.
         device: Where torch runs: auto, cpu or cuda.
+        teacher: Folder of a bundle whose output is the target of the search and the training instead of the clean
+            picture (distillation).
         search: Overrides of the preset's search settings.
         train: Overrides of the preset's training settings.
+        relaxations: Kinds of choices to relax otherwise than the preset and the method do.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,12 +52,15 @@ class RunConfig(BaseModel):
     height: int = Field(default=512, ge=16)
     width: int = Field(default=512, ge=16)
     preset: str = "default"
+    complexity: ComplexityName = "latency"
     data: str | None = None
     data_note: str = ""
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
+    teacher: str | None = None
     search: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
+    relaxations: dict[ChoiceKind, str] = Field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -64,7 +73,7 @@ class Plan:
     """A run config with every name looked up.
 
     Raises:
-        MillisightError: An unknown name, a method that does not do the task, or a setting out of range.
+        MillisightError: An unknown name, or a setting out of range.
         ModelError: The preset's sizes do not fit the space.
     """
 
@@ -72,17 +81,15 @@ class Plan:
         self.config = config
         self.task: Task = get_task(config.task, config.scale)
         self.method: Method = get_method(config.method)
-        self.preset: Preset = _overridden(get_preset(config.preset), config)
+        self.preset: Preset = _overridden(self.method.preset(config.preset, self.task), config)
         self.target = Target.parse(config.target)
-        if config.task not in self.method.tasks:
-            raise RunError(f"method {config.method} does {', '.join(self.method.tasks)}, not {config.task}")
+        self.relaxations: dict[ChoiceKind, Relaxation] = self.method.relaxation_of(
+            {**self.preset.relaxations, **config.relaxations}
+        )
         self.space: Space[Any] = get_space(self.method.space)
-        values = {
-            **self.preset.space_config,
-            **dict(self.method.space_config),
-            **self.space.task_config(self.task.scale),
-        }
+        values = {**self.space.task_config(self.task.scale), **self.preset.space_config}
         self.space_config: SpaceConfig = self.space.parse_config(values)
+        self.searched_config: SpaceConfig = self.space.parse_config({**values, **self.preset.searched_space})
 
     @property
     def size(self) -> tuple[int, int]:

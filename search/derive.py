@@ -1,6 +1,5 @@
-"""The best picks under a budget, exactly: a multiple-choice knapsack on a fine grid of milliseconds."""
+"""The best picks under a limit, exactly: the best path through a space's trellis by dynamic programming."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,135 +7,164 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models import END, START, Arc, ChoiceKind
 from search.budget import Budget
-from search.errors import BudgetError, SearchError
-from search.latency.model import LatencyModel, PricedTerm
+from search.costs import Prices
+from search.errors import BudgetError
+from search.latency.model import LatencyModel
 
-GRID = 20_000
-"""Steps that a budget is divided into; costs are rounded up, so no rounding ever exceeds the budget."""
-MAX_JOINT = 200_000
+GRID = 10_000
+"""Steps that the slack (limit minus fastest network) is divided into; costs are rounded up, never over the limit."""
 FLOOR = 1e-9
 """Probabilities below this count as this: a candidate that was eliminated is a last resort, not impossible."""
 
+Probabilities = Mapping[str, Mapping[str, float]]
+
 
 @dataclass(frozen=True)
-class _Item:
-    """A joint pick of all choices of one group."""
+class _Step:
+    """An arc with its price and score."""
 
-    picks: tuple[tuple[str, str], ...]
-    ms: float
+    arc: Arc
+    price: float
     score: float
 
 
-def derive_picks(
-    probabilities: Mapping[str, Mapping[str, float]], model: LatencyModel, budget: Budget
-) -> dict[str, str]:
+def derive_picks(probabilities: Probabilities, model: LatencyModel, budget: Budget) -> dict[str, str]:
     """Maximise the summed log-probability of the picks subject to predicted ms <= budget.
-
-    Choices that share a priced term (an operation whose shape is another choice) form a group and are picked jointly;
-    groups are independent, so dynamic programming over them is exact up to the grid (budget / 20000 per group).
-    Without pressure from the budget the result is every choice's argmax.
 
     Args:
         probabilities: Choice id -> candidate -> probability.
-        model: Prices.
-        budget: What to stay under.
+        model: Prices and space.
+        budget: What to stay under; infinite ms give the paper's own rule, without a budget.
 
     Raises:
         BudgetError: Even the fastest network of the space is over budget; names it and its ms.
     """
-    fixed, terms = model.priced(budget.height, budget.width)
-    groups = [_pareto(items) for items in _grouped(probabilities, terms)]
-    fastest = fixed + sum(items[0].ms for items in groups)
+    arcs = model.space.trellis(model.config)
+    kinds = {name: choice.kind for name, choice in model.space.choices(model.config).items()}
+    prices = model.prices(budget.height, budget.width)
+    fastest = cheapest(arcs, prices)
     if fastest > budget.ms:
-        picks = dict(itertools.chain.from_iterable(items[0].picks for items in groups))
+        uniform = {choice: dict.fromkeys(entry, 1.0) for choice, entry in probabilities.items()}
+        picks = best_path(arcs, kinds, uniform, prices, fastest)
         raise BudgetError(
             f"no network of space {model.space.name} meets {budget}: the fastest is predicted to take {fastest:.4g} ms "
             f"({_describe(picks)}); raise the budget, shrink the size, or choose another target"
         )
-    step = (budget.ms - fixed) / GRID if budget.ms < math.inf else math.inf
-    return _knapsack(groups, step)
+    return best_path(arcs, kinds, probabilities, prices, budget.ms)
+
+
+def best_path(
+    arcs: Sequence[Arc],
+    kinds: Mapping[str, ChoiceKind],
+    probabilities: Probabilities,
+    prices: Prices,
+    limit: float,
+) -> dict[str, str]:
+    """The path of most score whose price stays within a limit.
+
+    The score of a pick is its log-probability. Where a derived network leaves choices out, networks with more choices
+    must not score lower for that alone, so the log-probability counts relative to the choice's own best candidate;
+    only moves along a path (kind `route`), of which every network makes equally many, count in full (their product is
+    what the Viterbi rule maximises). Without pressure from the limit the picks are each choice's argmax.
+
+    Dynamic programming over (node, money spent) is exact up to the grid. Each arc is priced by what it costs beyond
+    the cheapest way on, so the grid covers only the slack between the cheapest network and the limit.
+
+    Args:
+        arcs: The trellis.
+        kinds: Choice id -> kind.
+        probabilities: Choice id -> candidate -> probability.
+        prices: Of rows.
+        limit: In the unit of the prices; infinite for none. At least the cheapest network's price.
+    """
+    steps = _pruned(arcs, kinds, probabilities, prices)
+    remaining = _remaining([(step.arc, step.price) for step in steps])
+    slack = limit - prices.fixed - remaining[START]
+    unlimited = math.isinf(slack)
+    size = 1 if unlimited or slack <= 0 else GRID + 1
+    unit = slack / GRID if size > 1 else math.inf
+    best: dict[str, NDArray[np.float64]] = {START: np.zeros(size)}
+    taken: dict[str, NDArray[np.int32]] = {}
+    costs: list[int] = []
+    for index, step in enumerate(steps):
+        source, target = step.arc.source, step.arc.target
+        detour = step.price + remaining[target] - remaining[source]
+        # Of exactly equal prices the difference may not be exactly zero.
+        cheap = detour <= 1e-12 * max(1.0, remaining[START])
+        cost = 0 if unlimited or cheap else GRID + 1 if size == 1 else math.ceil(detour / unit - 1e-9)
+        costs.append(cost)
+        if target not in best:
+            best[target] = np.full(size, -np.inf)
+            taken[target] = np.full(size, -1, dtype=np.int32)
+        if cost >= size:
+            continue
+        offered = best[source][: size - cost] + step.score
+        better = offered > best[target][cost:]
+        best[target][cost:][better] = offered[better]
+        taken[target][cost:][better] = index
+    picks: dict[str, str] = {}
+    node, room = END, size - 1
+    while node != START:
+        index = int(taken[node][room])
+        picks.update(steps[index].arc.picks)
+        room -= costs[index]
+        node = steps[index].arc.source
+    return picks
+
+
+def cheapest(arcs: Sequence[Arc], prices: Prices) -> float:
+    """Price of the cheapest network."""
+    return prices.fixed + _remaining([(arc, _price(arc, prices)) for arc in arcs])[START]
+
+
+def dearest(arcs: Sequence[Arc], prices: Prices) -> float:
+    """Price of the dearest network."""
+    return prices.fixed - _remaining([(arc, -_price(arc, prices)) for arc in arcs])[START]
 
 
 def fastest_and_slowest(model: LatencyModel, height: int, width: int) -> tuple[float, float]:
     """Predicted ms of the fastest and of the slowest network of the space at a size."""
-    fixed, terms = model.priced(height, width)
-    uniform = {c: dict.fromkeys(names, 1.0) for c, names in model.space.candidates(model.config).items()}
-    groups = _grouped(uniform, terms)
-    return (
-        fixed + sum(min(item.ms for item in items) for items in groups),
-        fixed + sum(max(item.ms for item in items) for items in groups),
-    )
+    arcs, prices = model.space.trellis(model.config), model.prices(height, width)
+    return cheapest(arcs, prices), dearest(arcs, prices)
 
 
-def _grouped(probabilities: Mapping[str, Mapping[str, float]], terms: Sequence[PricedTerm]) -> list[list[_Item]]:
-    """All joint picks of each group of choices that share a term."""
-    group_of = {choice: {choice} for choice in probabilities}
-    for term in terms:
-        merged = set().union(*(group_of[choice] for choice, _ in term.when))
-        for choice in merged:
-            group_of[choice] = merged
-    groups = {tuple(sorted(group)): group for group in group_of.values()}
-    result = []
-    for choices in groups:
-        size = math.prod(len(probabilities[choice]) for choice in choices)
-        if size > MAX_JOINT:
-            raise SearchError(
-                f"choices {', '.join(choices)} are priced jointly and have {size} combinations; at most {MAX_JOINT} "
-                "are enumerated: give the space terms that tie fewer choices together"
-            )
-        own = [t for t in terms if t.when[0][0] in choices]
-        items = []
-        for names in itertools.product(*(probabilities[choice] for choice in choices)):
-            picks = dict(zip(choices, names, strict=True))
-            ms = sum(t.ms for t in own if all(picks[c] == name for c, name in t.when))
-            score = sum(math.log(max(FLOOR, probabilities[c][name])) for c, name in picks.items())
-            items.append(_Item(tuple(picks.items()), ms, score))
-        result.append(items)
-    return result
+def _price(arc: Arc, prices: Prices) -> float:
+    return sum(prices.rows[key] for key in arc.keys)
 
 
-def _pareto(items: Sequence[_Item]) -> list[_Item]:
-    """Ascending in ms and strictly ascending in score: nothing else can be part of a best solution."""
-    kept: list[_Item] = []
-    for item in sorted(items, key=lambda item: (item.ms, -item.score)):
-        if not kept or item.score > kept[-1].score:
-            kept.append(item)
-    return kept
+def _remaining(arcs: Sequence[tuple[Arc, float]]) -> dict[str, float]:
+    """Least price from each node to the end."""
+    least = {END: 0.0}
+    for arc, price in reversed(arcs):
+        least[arc.source] = min(least.get(arc.source, math.inf), price + least[arc.target])
+    return least
 
 
-def _knapsack(groups: Sequence[Sequence[_Item]], step: float) -> dict[str, str]:
-    """Pick one item per group, most score first, with summed ceil(ms / step) <= GRID."""
-    if math.isinf(step):
-        return dict(itertools.chain.from_iterable(items[-1].picks for items in groups))
-    if step == 0:
-        # The budget is exactly the fixed cost: only what is free is left, and the first item of a group is its best.
-        return dict(itertools.chain.from_iterable(items[0].picks for items in groups))
-    best: NDArray[np.float64] = np.zeros(GRID + 1)
-    taken: list[NDArray[np.int32]] = []
-    costs = [[math.ceil(item.ms / step - 1e-9) for item in items] for items in groups]
-    for items, prices in zip(groups, costs, strict=True):
-        new = np.full(GRID + 1, -np.inf)
-        choice = np.full(GRID + 1, -1, dtype=np.int32)
-        for index, (item, price) in enumerate(zip(items, prices, strict=True)):
-            if price > GRID:
-                continue
-            candidate = best[: GRID + 1 - price] + item.score
-            better = candidate > new[price:]
-            new[price:][better] = candidate[better]
-            choice[price:][better] = index
-        best = new
-        taken.append(choice)
-    if not np.isfinite(best[GRID]):
-        # Only reachable when the fastest network fits by less than the rounding: it is then the one answer.
-        return dict(itertools.chain.from_iterable(items[0].picks for items in groups))
-    room = GRID
-    picks: dict[str, str] = {}
-    for items, prices, choice in reversed(list(zip(groups, costs, taken, strict=True))):
-        index = int(choice[room])
-        picks.update(items[index].picks)
-        room -= prices[index]
-    return picks
+def _pruned(
+    arcs: Sequence[Arc], kinds: Mapping[str, ChoiceKind], probabilities: Probabilities, prices: Prices
+) -> list[_Step]:
+    """Arcs in their order, without those that a parallel arc beats in both price and score."""
+    logs = {
+        choice: {
+            name: math.log(max(FLOOR, p)) - (0.0 if kinds[choice] == "route" else math.log(max(FLOOR, *entry.values())))
+            for name, p in entry.items()
+        }
+        for choice, entry in probabilities.items()
+    }
+    parallel: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
+    for index, arc in enumerate(arcs):
+        score = sum(logs[choice][name] for choice, name in arc.scores)
+        parallel.setdefault((arc.source, arc.target), []).append((_price(arc, prices), -score, index))
+    kept: dict[int, _Step] = {}
+    for entries in parallel.values():
+        reached = -math.inf
+        for price, loss, index in sorted(entries):
+            if -loss > reached:
+                reached = -loss
+                kept[index] = _Step(arcs[index], price, -loss)
+    return [kept[index] for index in sorted(kept)]
 
 
 def _describe(picks: Mapping[str, str]) -> str:

@@ -7,10 +7,9 @@ import hashlib
 import importlib.metadata
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -28,6 +27,7 @@ from models import (
 )
 from runtime import (
     Bundle,
+    Engine,
     Lineage,
     Restorer,
     describe_host,
@@ -40,14 +40,15 @@ from search.derive import fastest_and_slowest
 from search.errors import RunError
 from search.files import write_json, write_text
 from search.latency.measure import RULE, measure_table
-from search.latency.model import ExpectedLatency, LatencyModel
+from search.latency.model import LatencyModel
 from search.latency.table import LatencyTable, Measured
 from search.searcher import Searcher, SearchResult
+from search.steering import steering
 from search.verify import confirm_budget, derive_verified, export_and_measure, measure_network, slowdown
 from tasks.batches import BatchStream, ValidationPair, validation_pairs
 from tasks.evaluate import evaluate
 from tasks.sources import ImageSet, Sample, load_data
-from training import load_checkpoint, pick_device, train
+from training import Batches, TaughtBatches, load_checkpoint, pick_device, train
 from training.checkpoint import save_checkpoint
 
 AUTO_SHARE = 1 / 3
@@ -132,18 +133,14 @@ class Run:
         """Stage 2: the supernet and the probabilities of its candidates."""
         plan = self.plan
         torch.manual_seed(self.config.seed)
-        supernet = plan.space.supernet(plan.space_config)
-        searcher = Searcher(
-            supernet,
-            plan.method.relaxation,
-            ExpectedLatency(model, budget.height, budget.width),
-            budget,
-            plan.preset.search,
-            self.device,
+        supernet = plan.space.supernet(plan.searched_config)
+        settings = plan.preset.search
+        searcher = Searcher(supernet, steering(plan, supernet, model, budget), settings, self.device)
+        # Two disjoint parts of the training images: one for the weights, one for the choices.
+        parts = split_samples(self.images.train, settings.split)
+        weight_batches, raw_batches = (
+            self._batches(part, settings.patch, settings.batch, settings.seed, settings.versions) for part in parts
         )
-        # Two disjoint halves of the training images: one for the weights, one for the choices.
-        halves = self.images.train[0::2], self.images.train[1::2]
-        weight_batches, raw_batches = (self._stream(half, plan.preset.search) for half in halves)
         result = searcher.run(
             weight_batches,
             raw_batches,
@@ -154,8 +151,19 @@ class Run:
         write_json(self.folder / "probabilities.json", result.probabilities)
         return result
 
-    def _stream(self, samples: tuple[Sample, ...], settings: Any) -> BatchStream:
-        return BatchStream(self.plan.task, samples, settings.patch, settings.batch, settings.seed)
+    def _batches(self, samples: tuple[Sample, ...], patch: int, batch: int, seed: int, versions: bool) -> Batches:
+        stream = BatchStream(self.plan.task, samples, patch, batch, seed, versions)
+        return stream if self.config.teacher is None else TaughtBatches(stream, self._teacher().run)
+
+    def _teacher(self) -> Engine:
+        assert self.config.teacher is not None
+        bundle = Bundle.load(Path(self.config.teacher))
+        if (bundle.manifest.task, bundle.manifest.scale) != (self.plan.task.name, self.plan.task.scale):
+            raise RunError(
+                f"teacher {bundle.folder} does {bundle.manifest.task} x{bundle.manifest.scale}, this run does "
+                f"{self.plan.task.name} x{self.plan.task.scale}; name a bundle of the same task"
+            )
+        return open_engine(bundle.folder / bundle.manifest.model_file, self.plan.target)
 
     def derive(self, result: Callable[[], SearchResult], model: LatencyModel, budget: Budget) -> Genotype:
         """Stage 3: the genotype, built and timed until it keeps the budget."""
@@ -209,14 +217,17 @@ class Run:
                 raise RunError(f"{path} belongs to genotype {meta['genotype']}, not {genotype.id}; delete it")
             network.load_state_dict(tensors)
             return network.to(self.device)
+        settings = self.plan.preset.train
         checkpoint = self.folder / "training.safetensors"
         # A training that has begun has its weights in its checkpoint.
         if self.plan.method.initial_weights == "inherited" and not checkpoint.is_file():
             inherit_weights(network, result().supernet, genotype.picks)
         trained = train(
             network,
-            self._stream(self.images.train, self.plan.preset.train),
-            self.plan.preset.train,
+            self._batches(
+                self.images.train, settings.patch, settings.batch, settings.seed, self.plan.preset.train_versions
+            ),
+            settings,
             checkpoint,
             self.device,
             identity=f"{self.config.id}|{genotype.id}",
@@ -276,6 +287,23 @@ class Run:
         restorer = Restorer.load(bundle, self.plan.target)
         quality = evaluate(self.plan.task, self.pairs(), restorer.restore_array, "checking the bundle")
         return {"degraded_db": quality.degraded_db, "restored_db": quality.restored_db}
+
+
+def split_samples(samples: Sequence[Sample], share: float) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Two disjoint parts, the first with about `share` of the samples, spread evenly; neither is empty.
+
+    Raises:
+        RunError: There are not two samples.
+    """
+    if len(samples) < 2:
+        raise RunError(f"a search needs at least 2 training images, one for each split; got {len(samples)}")
+    first = [int((n + 1) * share + 1e-9) > int(n * share + 1e-9) for n in range(len(samples))]
+    if all(first) or not any(first):
+        first = [n == 0 for n in range(len(samples))]
+    return (
+        tuple(sample for sample, taken in zip(samples, first, strict=True) if taken),
+        tuple(sample for sample, taken in zip(samples, first, strict=True) if not taken),
+    )
 
 
 def round_up_digits(value: float, digits: int) -> float:

@@ -1,23 +1,29 @@
 """Presets: how large a space, how long a search and how long a training, under a name."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from search.errors import SearchError
-from search.searcher import SearchConfig
+from models import ChoiceKind
+from search.settings import SearchConfig
 from training import TrainConfig
+
+PAPER = "paper"
 
 
 class Preset(BaseModel):
-    """Sizes and lengths of a run; everything else is the task's or the method's.
+    """Sizes and lengths of a run of one method; everything else is the task's or the method's.
 
     Attributes:
         name: What `--preset` takes.
         summary: One line for people, with its duration.
-        space_config: Sizes of the space.
+        space_config: Sizes of the space that is priced, derived and trained.
+        searched_space: What differs in the supernet (HiNAS searches at half the channels); picks must mean the same.
+        relaxations: Kinds of choices that are relaxed otherwise than the method does it by default.
         search: The search.
         train: The retraining of the derived network.
+        train_versions: Retrain on several degraded versions of each background at once.
         validation_images: Pairs scored after training.
         validation_crop: Their side in degraded pixels; None scores whole images.
         measure_seconds: Longest time spent on one graph of the latency table.
@@ -28,57 +34,88 @@ class Preset(BaseModel):
     name: str
     summary: str
     space_config: dict[str, Any]
+    searched_space: dict[str, Any] = Field(default_factory=dict)
+    relaxations: dict[ChoiceKind, str] = Field(default_factory=dict)
     search: SearchConfig
     train: TrainConfig
+    train_versions: bool = False
     validation_images: int
     validation_crop: int | None
     measure_seconds: float
 
 
-def presets() -> dict[str, Preset]:
-    """Every preset, by name."""
-    known = (
-        Preset(
-            name="smoke",
-            summary="seconds; proves that everything is in place, restores next to nothing",
-            space_config={"channels": (8, 16), "blocks": 1, "convolutions": ("conv3x3", "separable3x3")},
-            search=SearchConfig(steps=6, warmup=4, batch=2, patch=16, checkpoint_every=2),
-            train=TrainConfig(steps=12, batch=2, patch=16, warmup=2, checkpoint_every=4),
-            validation_images=3,
-            validation_crop=48,
-            measure_seconds=0.2,
-        ),
-        Preset(
-            name="default",
-            summary="under 15 minutes on 2 cores",
-            space_config={"channels": (32, 64, 128)},
-            search=SearchConfig(steps=250, warmup=350, batch=8, patch=48),
-            train=TrainConfig(steps=2200, batch=12, patch=64, lr=1.2e-3),
-            validation_images=12,
-            validation_crop=256,
-            measure_seconds=2.0,
-        ),
-        Preset(
-            name="thorough",
-            summary="about an hour and a half on one core; what the bundles of zoo/ were made with",
-            space_config={"channels": (32, 64, 128)},
-            search=SearchConfig(steps=500, warmup=500, batch=8, patch=48),
-            train=TrainConfig(steps=8000, batch=16, patch=64, lr=1.2e-3, ema_decay=0.999),
-            validation_images=24,
-            validation_crop=256,
-            measure_seconds=3.0,
-        ),
-    )
-    return {preset.name: preset for preset in known}
+# Lengths that all methods share; sizes of the space, losses and rates are each method's own.
+_LENGTHS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "summary": "seconds; proves that everything is in place, restores next to nothing",
+        "search": {"steps": 6, "warmup": 4, "batch": 2, "patch": 16, "checkpoint_every": 2},
+        "train": {"steps": 12, "batch": 2, "patch": 16, "warmup": 2, "checkpoint_every": 4},
+        "validation_images": 3,
+        "validation_crop": 48,
+        "measure_seconds": 0.2,
+    },
+    "quick": {
+        "summary": "minutes on 2 cores: a small space, searched and trained briefly",
+        "search": {"steps": 120, "warmup": 80, "batch": 4, "patch": 32},
+        "train": {"steps": 500, "batch": 8, "patch": 48},
+        "validation_images": 6,
+        "validation_crop": 192,
+        "measure_seconds": 0.6,
+    },
+    "default": {
+        "summary": "under 15 minutes on 2 cores",
+        "search": {"steps": 250, "warmup": 350, "batch": 8, "patch": 48},
+        "train": {"steps": 2200, "batch": 12, "patch": 64, "lr": 1.2e-3},
+        "validation_images": 12,
+        "validation_crop": 256,
+        "measure_seconds": 2.0,
+    },
+    "thorough": {
+        "summary": "about an hour and a half on one core; what the bundles of zoo/ were made with",
+        "search": {"steps": 500, "warmup": 500, "batch": 8, "patch": 48},
+        "train": {"steps": 8000, "batch": 16, "patch": 64, "lr": 1.2e-3, "ema_decay": 0.999},
+        "validation_images": 24,
+        "validation_crop": 256,
+        "measure_seconds": 3.0,
+    },
+}
 
 
-def get_preset(name: str) -> Preset:
-    """A preset by name.
+def shared_preset(
+    name: str,
+    space_config: Mapping[str, Any],
+    *,
+    search: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Preset:
+    """One of the lengths that all methods share (smoke, quick, default, thorough), with a method's own settings."""
+    lengths = _LENGTHS[name]
+    values = {
+        **lengths,
+        "name": name,
+        "space_config": dict(space_config),
+        "search": {**lengths["search"], **(search or {})},
+        "train": {**lengths["train"], **(train or {})},
+        **more,
+    }
+    return Preset.model_validate(values)
 
-    Raises:
-        SearchError: There is none of this name.
-    """
-    known = presets()
-    if name not in known:
-        raise SearchError(f"unknown preset {name!r}; known: {', '.join(known)}")
-    return known[name]
+
+def paper_preset(
+    space_config: Mapping[str, Any], search: Mapping[str, Any], train: Mapping[str, Any], **more: Any
+) -> Preset:
+    """The published settings; for a GPU."""
+    values: dict[str, Any] = {
+        "name": PAPER,
+        "summary": "the published sizes, schedule and batch, for a GPU",
+        "space_config": dict(space_config),
+        "search": {"checkpoint_every": 500, **search},
+        # Published networks are the last weights of a run, not an average.
+        "train": {"warmup": 0, "ema_decay": 0.0, "checkpoint_every": 1000, **train},
+        "validation_images": 100,
+        "validation_crop": None,
+        "measure_seconds": 4.0,
+        **more,
+    }
+    return Preset.model_validate(values)

@@ -1,9 +1,10 @@
 """From a raw parameter vector to the weights of candidates.
 
 A relaxation knows nothing of networks or tasks, and a choice knows nothing of relaxations; the searcher brings them
-together. `phase` says for which of the two alternating updates the selection is made.
+together.
 """
 
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -12,8 +13,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Choice, Selection
+from search.sparsest import Variant, circumradius, ordered, sparsestmax
 
 Phase = Literal["weights", "architecture"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """For which update, and when in the search, a selection is made.
+
+    Attributes:
+        phase: Which of the two alternating updates.
+        progress: Share of the architecture steps that are done, 0 during the warm-up, 1 at the end.
+        explore: Probability of a uniformly drawn candidate in a weight step, where that applies.
+        rng: Everything random comes from it.
+    """
+
+    phase: Phase
+    progress: float
+    explore: float
+    rng: np.random.Generator
 
 
 class Relaxation(Protocol):
@@ -25,8 +44,8 @@ class Relaxation(Protocol):
         """Set a raw vector, in place."""
         ...
 
-    def select(self, choice: Choice, phase: Phase, rng: np.random.Generator, explore: float) -> Selection:
-        """Decide a choice for one step; `explore` is the probability of a uniform draw, where that applies."""
+    def select(self, choice: Choice, moment: Moment) -> Selection:
+        """Decide a choice for one update."""
         ...
 
     def project(self, raw: Tensor) -> None:
@@ -47,9 +66,9 @@ class Softmax:
         """Small noise around zero: nearly uniform."""
         _fill(raw, 1e-3 * rng.standard_normal(raw.numel()))
 
-    def select(self, choice: Choice, phase: Phase, rng: np.random.Generator, explore: float) -> Selection:  # noqa: ARG002
+    def select(self, choice: Choice, moment: Moment) -> Selection:
         """Softmax weights; they carry a graph in the architecture phase only."""
-        raw = choice.raw if phase == "architecture" else choice.raw.detach()
+        raw = _raw(choice, moment)
         return Selection(torch.softmax(raw, 0), tuple(range(raw.numel())))
 
     def project(self, raw: Tensor) -> None:
@@ -75,15 +94,15 @@ class ProximalOneHot:
         """0.5 plus a little noise: with exact ties the order of candidates would be a hidden prior."""
         _fill(raw, 0.5 + 1e-3 * rng.standard_normal(raw.numel()))
 
-    def select(self, choice: Choice, phase: Phase, rng: np.random.Generator, explore: float) -> Selection:
+    def select(self, choice: Choice, moment: Moment) -> Selection:
         """One-hot; in the architecture phase with a straight-through graph to the raw vector, mean gradient removed."""
         raw = choice.raw
         index = int(raw.detach().argmax())
-        if phase == "weights" and rng.random() < explore:
-            index = int(rng.integers(raw.numel()))
+        if moment.phase == "weights" and moment.rng.random() < moment.explore:
+            index = int(moment.rng.integers(raw.numel()))
         one_hot = torch.zeros_like(raw.detach())
         one_hot[index] = 1.0
-        if phase == "weights":
+        if moment.phase == "weights":
             return Selection(one_hot, (index,))
         # Only differences between candidates mean anything, so only they get a gradient. Without this the price of
         # latency, which is positive for every candidate, pushes all of them to zero, where order decides the tie.
@@ -103,10 +122,111 @@ class ProximalOneHot:
         return shares / shares.sum()
 
 
+class GumbelOneHot:
+    """One sampled candidate runs: argmax(raw + Gumbel noise), with the softmax' gradient straight through.
+
+    Jang et al. and Maddison et al. (ICLR 2017); the width choice of AGD and Trilevel NAS. The weight of the sampled
+    candidate is exactly one, so only it carries a gradient.
+    """
+
+    name = "gumbel"
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        self.temperature = temperature
+
+    def initialise(self, raw: Tensor, rng: np.random.Generator) -> None:
+        """Small noise around zero."""
+        _fill(raw, 1e-3 * rng.standard_normal(raw.numel()))
+
+    def select(self, choice: Choice, moment: Moment) -> Selection:
+        """A fresh sample."""
+        raw = _raw(choice, moment)
+        noise = torch.from_numpy(moment.rng.gumbel(size=raw.numel())).to(raw)
+        soft = torch.softmax((raw + noise) / self.temperature, 0)
+        index = int(soft.detach().argmax())
+        one_hot = torch.zeros_like(soft.detach())
+        one_hot[index] = 1.0
+        return Selection(one_hot + soft - soft.detach(), (index,))
+
+    def project(self, raw: Tensor) -> None:
+        """A sample needs no projection."""
+
+    def probabilities(self, raw: Tensor) -> Tensor:
+        """The probabilities of being sampled."""
+        return torch.softmax(raw.detach(), 0)
+
+
+class Sparsestmax:
+    """Candidates in the support run; the support shrinks until one is left (Shao et al., SSN, CVPR 2019; Trilevel NAS).
+
+    The radius grows with the search. Each choice's own schedule ends at its circumradius, so that every choice, large
+    or small, hardens at the same pace; the published schedule, r = t for all, is the other one.
+
+    Args:
+        name: How it is listed.
+        variant: See `search.sparsest.sparsestmax`.
+        own_pace: Each choice's radius runs to its circumradius; False: r = t.
+        in_order: Candidates are exits in order of depth, and their weights never rise along it.
+    """
+
+    def __init__(
+        self,
+        name: str = "sparsestmax",
+        *,
+        variant: Variant = "definition",
+        own_pace: bool = True,
+        in_order: bool = False,
+    ) -> None:
+        self.name = name
+        self.variant: Variant = variant
+        self.own_pace = own_pace
+        self.in_order = in_order
+
+    def radius(self, count: int, progress: float) -> float:
+        """Least distance from the centre of the simplex."""
+        return progress * (circumradius(count) if self.own_pace else 1.0)
+
+    def initialise(self, raw: Tensor, rng: np.random.Generator) -> None:
+        """Small noise: equal entries have no direction in which to be pushed."""
+        _fill(raw, 1e-3 * rng.standard_normal(raw.numel()))
+
+    def select(self, choice: Choice, moment: Moment) -> Selection:
+        """The sparsestmax; zero weights do not run."""
+        raw = _raw(choice, moment)
+        weights = self._weights(raw, moment.progress)
+        support = torch.nonzero(weights.detach() > 0).flatten().tolist()
+        return Selection(weights, tuple(support))
+
+    def project(self, raw: Tensor) -> None:
+        """Needs no projection."""
+
+    def probabilities(self, raw: Tensor) -> Tensor:
+        """Softmax of the raw vector: the same order as the sparsestmax, but it still tells the losers apart."""
+        values = raw.detach()
+        return torch.softmax(ordered(values) if self.in_order else values, 0)
+
+    def _weights(self, raw: Tensor, progress: float) -> Tensor:
+        values = ordered(raw) if self.in_order else raw
+        return sparsestmax(values, self.radius(raw.numel(), progress), self.variant)
+
+
 def relaxations() -> dict[str, Relaxation]:
     """Every relaxation, by name."""
-    known: tuple[Relaxation, ...] = (Softmax(), ProximalOneHot())
+    known: tuple[Relaxation, ...] = (
+        Softmax(),
+        ProximalOneHot(),
+        GumbelOneHot(),
+        Sparsestmax(),
+        Sparsestmax("sparsestmax-ordered", in_order=True),
+        # As published: the code's projection, and one radius for choices of all sizes.
+        Sparsestmax("sparsestmax-ssn", variant="ssn", own_pace=False),
+    )
     return {relaxation.name: relaxation for relaxation in known}
+
+
+def _raw(choice: Choice, moment: Moment) -> Tensor:
+    """The raw vector, with a graph in the architecture phase only."""
+    return choice.raw if moment.phase == "architecture" else choice.raw.detach()
 
 
 def _fill(raw: Tensor, values: NDArray[np.float64]) -> None:

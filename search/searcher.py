@@ -1,21 +1,24 @@
-"""Differentiable search under expected latency: alternating first-order updates on two splits, exact resume."""
+"""Differentiable search: alternating first-order updates on two splits, exact resume."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models import Supernet
-from search.budget import Budget
+from models import Choice, ChoiceKind, Selection, Supernet
+from search.complexity import Complexity
+from search.costs import Expectation
 from search.errors import SearchError
 from search.files import write_text
-from search.latency.model import ExpectedLatency
-from search.relaxation import Phase, Relaxation
+from search.regularisers import mean_entropy, normalised_entropy, order_loss
+from search.relaxation import Moment, Phase, Relaxation
+from search.settings import SearchConfig
 from training.checkpoint import (
     load_checkpoint,
     load_optimizer_tensors,
@@ -24,45 +27,10 @@ from training.checkpoint import (
     save_checkpoint,
     unprefixed,
 )
-from training.losses import get_loss
-from training.schedule import cosine
+from training.losses import Objective
+from training.optimizers import build_optimizer, clip_gradients, set_rate
+from training.schedule import rate_at
 from training.trainer import Batches, to_tensors
-
-
-class SearchConfig(BaseModel):
-    """One search.
-
-    Attributes:
-        steps: Pairs of updates after the warm-up.
-        warmup: Steps that train weights only, on uniformly explored candidates.
-        batch: Patches per update.
-        patch: Side of a degraded patch.
-        weight_lr: Peak rate of Adam on the weights; cosine to a tenth.
-        raw_lr: Rate of Adam on the raw vectors.
-        explore: Probability of a uniformly drawn candidate in a weight step (one-path relaxations).
-        loss: Name in `training.losses`.
-        price_rate: Step of dual ascent: how fast the price of latency follows E/T - 1.
-        price_max: Limit of the price.
-        clip_norm: Gradient norm limit of the weights.
-        checkpoint_every: Steps between checkpoints.
-        seed: Of everything random.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    steps: int = Field(ge=1)
-    warmup: int = Field(ge=0)
-    batch: int = Field(ge=1)
-    patch: int = Field(ge=8)
-    weight_lr: float = Field(default=1e-3, gt=0)
-    raw_lr: float = Field(default=5e-3, gt=0)
-    explore: float = Field(default=0.3, ge=0, le=1)
-    loss: str = "charbonnier"
-    price_rate: float = Field(default=0.05, gt=0)
-    price_max: float = Field(default=5.0, gt=0)
-    clip_norm: float = Field(default=1.0, gt=0)
-    checkpoint_every: int = Field(default=50, ge=1)
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,48 +41,55 @@ class SearchResult:
     probabilities: dict[str, dict[str, float]]
 
 
-class Searcher:
-    """Searches one supernet under one budget.
+@dataclass(frozen=True)
+class Steering:
+    """What turns a loss into a search: how choices are relaxed, and what the architecture update adds.
 
-    Architecture update, on split A: `L = loss / mean(loss) + price * (E / T - 1)`, with E the expected milliseconds and
-    T the budget. Both parts are pure numbers, so nothing depends on the unit or the task. The price is steered by dual
-    ascent, `price <- clip(price + rate * (E / T - 1))`: it rises while the expected network is over budget, and
-    returns to zero when it is under. Weight update, on split W: the loss alone.
+    Attributes:
+        relaxations: Kind of choice -> relaxation.
+        complexity: What slow networks pay.
+        expected_ms: Differentiable milliseconds, for the log; None where nothing was measured.
+        exit_paths: Names of exits along each complete path, for the order loss.
+    """
+
+    relaxations: Mapping[ChoiceKind, Relaxation]
+    complexity: Complexity
+    expected_ms: Expectation | None = None
+    exit_paths: Sequence[Sequence[str]] = field(default=())
+
+
+class Searcher:
+    """Searches one supernet.
+
+    Architecture update, on split A: loss, regularisers and complexity move the raw vectors. Weight update, on split W:
+    the loss alone moves the weights.
 
     Args:
         supernet: What is searched.
-        relaxation: How.
-        expected: Differentiable milliseconds.
-        budget: What to steer to.
+        steering: How.
         config: Settings.
         device: Where.
+
+    Raises:
+        SearchError: A setting asks for choices that the supernet does not have.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        relaxation: Relaxation,
-        expected: ExpectedLatency,
-        budget: Budget,
-        config: SearchConfig,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, supernet: Supernet, steering: Steering, config: SearchConfig, device: torch.device) -> None:
         self.supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.relaxation = relaxation
-        self.expected = expected
-        self.budget = budget
+        self.steering = steering
         self.config = config
         self.device = device
-        self._loss = get_loss(config.loss)
+        self._objective = Objective(config.loss)
+        self._kinds = {name: choice.kind for name, choice in supernet.choices.items()}
+        self._require("sandwich", config.sandwich, "width")
+        self._require("order", config.order, "exit")
         rng = np.random.default_rng([config.seed, 0xA])
         for choice in supernet.choices.values():
-            relaxation.initialise(choice.raw, rng)
-        raw = [choice.raw for choice in supernet.choices.values()]
-        self._weights = list(supernet.weight_parameters().values())
-        self._weight_optimizer = torch.optim.Adam(self._weights, lr=config.weight_lr)
-        self._raw_optimizer = torch.optim.Adam(raw, lr=config.raw_lr, betas=(0.5, 0.999))
-        self._price = 0.0
-        self._mean_loss = 0.0
+            self._relaxation(choice).initialise(choice.raw, rng)
+        raw = [(name, choice.raw) for name, choice in supernet.choices.items()]
+        self._weights = supernet.weight_parameters()
+        self._weight_optimizer = build_optimizer(self._weights.items(), config.weights)
+        self._raw_optimizer = build_optimizer(raw, config.choices)
 
     def run(
         self, weight_batches: Batches, raw_batches: Batches, checkpoint: Path, log: Path, *, identity: str = ""
@@ -125,7 +100,7 @@ class Searcher:
             weight_batches: Split W.
             raw_batches: Split A.
             checkpoint: A safetensors file.
-            log: A JSON-lines file: step, loss, expected ms, price, mean entropy of the choices.
+            log: A JSON-lines file: step, loss, expected ms, mean entropy of the choices, state of the complexity term.
             identity: Hash of what is searched on what; a checkpoint of something else is refused.
 
         Raises:
@@ -137,8 +112,8 @@ class Searcher:
         lines = log.read_text().splitlines()[: step // config.checkpoint_every] if log.is_file() else []
         with tqdm(total=total, initial=step, desc="searching", unit="step") as bar:
             while step < total:
-                self._set_rate(cosine(step, total, config.weight_lr, floor=config.weight_lr / 10))
-                expected_ms = float("nan")
+                set_rate(self._weight_optimizer, rate_at(config.schedule, config.weights.lr, step, total))
+                expected_ms = None
                 if step >= config.warmup:
                     expected_ms = self._architecture_step(raw_batches, step)
                 loss = self._weight_step(weight_batches, step)
@@ -151,82 +126,122 @@ class Searcher:
                     write_text(log, "\n".join(lines) + "\n")
                     self._save(checkpoint, identity, step)
                     bar.set_postfix(
-                        loss=f"{loss:.4f}", ms=f"{record['expected_ms'] or 0:.1f}", price=f"{self._price:.2f}"
+                        loss=f"{loss:.4f}", ms=f"{expected_ms or 0:.1f}", entropy=f"{record['entropy']:.2f}"
                     )
         return SearchResult(self.supernet, self.probabilities())
 
     def probabilities(self) -> dict[str, dict[str, float]]:
         """Choice id -> candidate -> probability, from the raw vectors as they are now."""
         return {
-            name: dict(zip(choice.candidates, self.relaxation.probabilities(choice.raw).tolist(), strict=True))
+            name: dict(zip(choice.candidates, self._relaxation(choice).probabilities(choice.raw).tolist(), strict=True))
             for name, choice in self.supernet.choices.items()
         }
 
-    def _select(self, phase: Phase, step: int) -> dict[str, Tensor]:
-        """Decide every choice for one update; returns the weights for the expected latency."""
-        rng = np.random.default_rng([self.config.seed, 0xB, step])
-        explore = 1.0 if step < self.config.warmup else self.config.explore
+    def select(self, phase: Phase, step: int) -> dict[str, Tensor]:
+        """Decide every choice for one update; returns the relaxed weights."""
+        config = self.config
+        moment = Moment(
+            phase=phase,
+            progress=max(0.0, (step + 1 - config.warmup) / config.steps),
+            explore=1.0 if step < config.warmup else config.explore,
+            rng=np.random.default_rng([config.seed, 0xB, step, phase == "weights"]),
+        )
         for choice in self.supernet.choices.values():
-            choice.decide(self.relaxation.select(choice, phase, rng, explore))
+            choice.decide(self._relaxation(choice).select(choice, moment))
         return {name: choice.selection.weights for name, choice in self.supernet.choices.items()}
 
-    def _architecture_step(self, batches: Batches, step: int) -> float:
-        weights = self._select("architecture", step)
-        degraded, clean = to_tensors(batches.batch_at(step), self.device)
-        with _frozen(self._weights):
-            loss = self._loss(self.supernet(degraded), clean)
-            self._mean_loss = self._mean_loss or float(loss.detach())
-            self._mean_loss += 0.1 * (float(loss.detach()) - self._mean_loss)
-            milliseconds = self.expected(weights)
-            over = milliseconds / self.budget.ms - 1.0
+    def _relaxation(self, choice: Choice) -> Relaxation:
+        return self.steering.relaxations[choice.kind]
+
+    def _require(self, setting: str, value: float, kind: ChoiceKind) -> None:
+        if value and kind not in self._kinds.values():
+            raise SearchError(
+                f"{setting}={value} concerns choices of kind {kind!r}, and this space has none; set it to 0"
+            )
+
+    def _architecture_step(self, batches: Batches, step: int) -> float | None:
+        weights = self.select("architecture", step)
+        with _frozen(self._weights.values()):
+            self.supernet.train(not self.config.architecture_in_eval)
+            loss = self._loss(batches, step)
+            total = self.steering.complexity.combine(loss, self._regulariser(loss, weights), weights)
             self._raw_optimizer.zero_grad(set_to_none=True)
-            (loss / self._mean_loss + self._price * over).backward()  # type: ignore[no-untyped-call]
+            total.backward()  # type: ignore[no-untyped-call]
         self._raw_optimizer.step()
         for choice in self.supernet.choices.values():
-            self.relaxation.project(choice.raw)
-        price = self._price + self.config.price_rate * float(over.detach())
-        self._price = min(self.config.price_max, max(0.0, price))
-        return float(milliseconds.detach())
+            self._relaxation(choice).project(choice.raw)
+        if self.steering.expected_ms is None:
+            return None
+        with torch.no_grad():
+            return float(self.steering.expected_ms(weights))
+
+    def _regulariser(self, loss: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        total = torch.zeros_like(loss)
+        if self.config.entropy:
+            total = total + self.config.entropy * mean_entropy(weights, self._kinds)
+        if self.config.order:
+            for name, choice in self.supernet.choices.items():
+                if self._kinds[name] == "exit":
+                    paths = [[choice.candidates.index(node) for node in path] for path in self.steering.exit_paths]
+                    total = total + self.config.order * order_loss(choice.raw, paths, self.config.order_form)
+        return total
 
     def _weight_step(self, batches: Batches, step: int) -> float:
-        self._select("weights", step)
-        degraded, clean = to_tensors(batches.batch_at(step), self.device)
-        loss = self._loss(self.supernet(degraded), clean)
+        self.supernet.train()
+        self.select("weights", step)
         # None, not zero: candidates that did not run must not be moved by momentum.
         self._weight_optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm)
+        losses = []
+        passes = self._sandwiched(step) if self.config.sandwich else iter((None,))
+        for _ in passes:
+            loss = self._loss(batches, step) / (self.config.sandwich + 2 if self.config.sandwich else 1)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        clip_gradients(self._weights.values(), self.config.clip_norm, None)
         self._weight_optimizer.step()
-        return float(loss.detach())
+        return float(torch.stack(losses).sum())
 
-    def _set_rate(self, rate: float) -> None:
-        for group in self._weight_optimizer.param_groups:
-            group["lr"] = rate
+    def _sandwiched(self, step: int) -> Iterator[None]:
+        """Decide the widths anew for each pass: all widest, all narrowest, then drawn ones (slimmable networks)."""
+        rng = np.random.default_rng([self.config.seed, 0xC, step])
+        choices = [choice for choice in self.supernet.choices.values() if choice.kind == "width"]
+        for number in range(self.config.sandwich + 2):
+            for choice in choices:
+                places = len(choice.candidates)
+                index = places - 1 if number == 0 else 0 if number == 1 else int(rng.integers(places))
+                one_hot = torch.zeros_like(choice.raw.detach())
+                one_hot[index] = 1.0
+                choice.decide(Selection(one_hot, (index,)))
+            yield
 
-    def _record(self, step: int, loss: float, expected_ms: float) -> dict[str, float | int | None]:
-        probabilities = [torch.tensor(list(entry.values())) for entry in self.probabilities().values()]
-        entropies = [float(-(p * p.clamp_min(1e-12).log()).sum() / np.log(max(2, len(p)))) for p in probabilities]
+    def _loss(self, batches: Batches, step: int) -> Tensor:
+        degraded, clean = to_tensors(batches.batch_at(step), self.device)
+        progress = step / (self.config.warmup + self.config.steps)
+        return self._objective(self.supernet(degraded), clean, versions=batches.num_versions, progress=progress)
+
+    def _record(self, step: int, loss: float, expected_ms: float | None) -> dict[str, float | int | None]:
+        entropies = [normalised_entropy(list(entry.values())) for entry in self.probabilities().values()]
         return {
             "step": step,
             "loss": loss,
-            "expected_ms": None if np.isnan(expected_ms) else expected_ms,
-            "price": self._price,
+            "expected_ms": expected_ms,
             "entropy": float(np.mean(entropies)),
+            **self.steering.complexity.state,
         }
 
     def _marker(self, identity: str) -> str:
-        return f"{identity}|{self.relaxation.name}|{self.budget}|{self.config.model_dump_json()}"
+        names = {kind: relaxation.name for kind, relaxation in sorted(self.steering.relaxations.items())}
+        return f"{identity}|{type(self.steering.complexity).__name__}|{names}|{self.config.model_dump_json()}"
 
     def _save(self, path: Path, identity: str, step: int) -> None:
         tensors = (
             prefixed("supernet", self.supernet.state_dict())
-            | prefixed("raw", {name: choice.raw for name, choice in self.supernet.choices.items()})
             | prefixed("weight_optimizer", optimizer_tensors(self._weight_optimizer))
             | prefixed("raw_optimizer", optimizer_tensors(self._raw_optimizer))
         )
         # Supernet state names each raw vector once per layer that reads it; safetensors wants tensors of their own.
         unshared = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        meta = {"marker": self._marker(identity), "step": step, "price": self._price, "mean_loss": self._mean_loss}
+        meta = {"marker": self._marker(identity), "step": step, "complexity": self.steering.complexity.state}
         save_checkpoint(path, unshared, meta)
 
     def _resume(self, path: Path, identity: str) -> int:
@@ -236,24 +251,20 @@ class Searcher:
         if meta["marker"] != self._marker(identity):
             raise SearchError(f"{path} belongs to a search with other settings or data; choose another folder")
         self.supernet.load_state_dict(unprefixed("supernet", tensors))
-        for name, raw in unprefixed("raw", tensors).items():
-            self.supernet.choices[name].raw.data.copy_(raw)
         load_optimizer_tensors(self._weight_optimizer, unprefixed("weight_optimizer", tensors))
         load_optimizer_tensors(self._raw_optimizer, unprefixed("raw_optimizer", tensors))
-        self._price, self._mean_loss = float(meta["price"]), float(meta["mean_loss"])
+        self.steering.complexity.state = meta["complexity"]
         return int(meta["step"])
 
 
-class _frozen:  # noqa: N801 - reads as a statement
+@contextmanager
+def _frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """Inside, gradients flow through weights to the raw vectors but not into the weights: saves a third of backward."""
-
-    def __init__(self, parameters: list[nn.Parameter]) -> None:
-        self._parameters = parameters
-
-    def __enter__(self) -> None:
-        for parameter in self._parameters:
-            parameter.requires_grad_(False)
-
-    def __exit__(self, *_: object) -> None:
-        for parameter in self._parameters:
+    held = list(parameters)
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
             parameter.requires_grad_(True)

@@ -60,7 +60,7 @@ def disagreement(restored: Tensor, versions: int) -> Tensor:
     Returns:
         The sum over pairs of versions of their mean squared error, averaged over backgrounds; zero for one version.
     """
-    groups = restored.unflatten(0, (-1, versions))
+    groups = restored.reshape(-1, versions, *restored.shape[1:])
     pairs = [F.mse_loss(groups[:, k], groups[:, j]) for k, j in combinations(range(versions), 2)]
     return torch.stack(pairs).sum() if pairs else restored.new_zeros(())
 

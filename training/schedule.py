@@ -18,7 +18,10 @@ def cosine(step: int, steps: int, peak: float, *, warmup: int = 0, floor: float 
 
 
 def cosine_cycles(step: int, cycles: Sequence[int], peak: float, *, warmup: int = 0, floor: float = 0.0) -> float:
-    """One `cosine` after the other, each of its own length; all but the first rise to half the peak only."""
+    """One `cosine` after the other, each of its own length; all but the first rise to half the peak only.
+
+    Those fall to half the floor, so that each spans the same ratio.
+    """
     start = 0
     for number, length in enumerate(cycles):
         if step < start + length:
@@ -36,7 +39,7 @@ def poly(step: int, total: int, peak: float, *, power: float = 0.9, warmup: int 
     """
     if step < warmup:
         return _rise(step, peak, warmup)
-    return floor + (peak - floor) * _remaining(step, total, warmup) ** power
+    return floor + (peak - floor) * math.pow(_remaining(step, total, warmup), power)
 
 
 def milestones(step: int, total: int, peak: float, marks: Sequence[float], *, warmup: int = 0) -> float:
@@ -46,7 +49,7 @@ def milestones(step: int, total: int, peak: float, marks: Sequence[float], *, wa
     """
     if step < warmup:
         return _rise(step, peak, warmup)
-    return peak * 0.5 ** sum(step / total >= mark for mark in marks)
+    return math.ldexp(peak, -sum(step / total >= mark for mark in marks))
 
 
 def oscillating(
@@ -61,7 +64,7 @@ def oscillating(
         return _rise(step, peak, warmup)
     remaining = _remaining(step, total, warmup)
     wave = 0.5 * (1.0 + math.cos(2.0 * math.pi * cycles * (1.0 - remaining)))
-    return floor + (peak - floor) * wave * remaining**power
+    return floor + (peak - floor) * wave * math.pow(remaining, power)
 
 
 def _rise(step: int, peak: float, warmup: int) -> float:

@@ -40,14 +40,15 @@ def ssim(restored: Tensor, clean: Tensor) -> Tensor:
     covariance = product - mean_a * mean_b
     numerator = (2.0 * mean_a * mean_b + _C1) * (2.0 * covariance + _C2)
     denominator = (mean_a * mean_a + mean_b * mean_b + _C1) * (variances + _C2)
-    return (numerator / denominator).mean()
+    similarity: Tensor = numerator / denominator
+    return similarity.mean()
 
 
 def _local_means(maps: Tensor) -> Tensor:
     """Gaussian-weighted means over the valid region, rows then columns: (..., H, W) -> (..., H - 10, W - 10)."""
     offsets = torch.arange(WINDOW, device=maps.device, dtype=maps.dtype) - WINDOW // 2
     weights = torch.exp(-(offsets**2) / (2.0 * SIGMA**2))
-    weights = weights / weights.sum()
+    weights /= weights.sum()
     planes = maps.reshape(-1, 1, *maps.shape[-2:])
-    means = F.conv2d(F.conv2d(planes, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
-    return means.reshape(*maps.shape[:-2], *means.shape[-2:])
+    means: Tensor = F.conv2d(F.conv2d(planes, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
+    return means.view(*maps.shape[:-2], *means.shape[-2:])

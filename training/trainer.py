@@ -17,6 +17,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.average import update_average
 from training.checkpoint import (
     load_checkpoint,
     load_optimizer_tensors,
@@ -163,7 +164,7 @@ def train(
             scaler.step(optimizer)
             scaler.update()
             step += 1
-            _update_average(average, network, min(config.ema_decay, step / (step + 10)))
+            update_average(average, network, min(config.ema_decay, step / (step + 10)))
             running.append(loss.detach())
             bar.update()
             if step % config.checkpoint_every == 0 or step == total:
@@ -183,17 +184,3 @@ def train(
                 if on_interval is not None:
                     on_interval(step, average)
     return Trained(average, tuple(losses))
-
-
-@torch.no_grad()
-def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1.0 - decay)
-    # The average never runs in training mode, so nothing else would ever set the statistics of its batch normalisation:
-    # they would stay those of an untrained network. Averaged over the same steps as the weights, they fit them; copied,
-    # they would be those of the last few noisy steps. Counters are not averaged.
-    for kept, new in zip(average.buffers(), network.buffers(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1.0 - decay)
-        else:
-            kept.copy_(new)

@@ -6,8 +6,8 @@ Everything else (supernet, latency carriers, export and gradient tests) picks an
 from torch import nn
 
 from models.errors import UnknownNameError
-from models.operations import basic, plain
-from models.operations.operation import InnerWidths, Operation, OperationKind, SeesEverything
+from models.operations import basic, gates, plain, preactivated, scales, slimmable
+from models.operations.operation import InnerWidths, Operation, OperationKind, SeesEverything, Squashes
 from models.operations.plain import SqueezeExcitation
 
 __all__ = [
@@ -16,13 +16,18 @@ __all__ = [
     "Operation",
     "OperationKind",
     "SeesEverything",
+    "Squashes",
     "SqueezeExcitation",
     "make_operation",
 ]
 
 _REGISTERED: tuple[Operation, ...] = (
     *basic.OPERATIONS,
+    *gates.OPERATIONS,
+    *scales.OPERATIONS,
     *plain.OPERATIONS,
+    *preactivated.OPERATIONS,
+    *slimmable.OPERATIONS,
 )
 
 OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _REGISTERED}

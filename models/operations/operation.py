@@ -38,6 +38,10 @@ class SeesEverything:
     """Mixed into layers whose every output depends on the whole input: they have no receptive radius."""
 
 
+class Squashes:
+    """Mixed into layers that bend each value by itself: they do not change who sees what."""
+
+
 @runtime_checkable
 class InnerWidths(Protocol):
     """A layer with hidden channels whose number follows a searched width in or out."""

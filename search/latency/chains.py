@@ -9,23 +9,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import Carrier, OpKey
+from models.mixed import weighted_sum
 
 LONG = 4
 """Units in a chain; long enough that the fixed cost of stem and tail does not drown a unit."""
 
 
 class _Chain(nn.Module):
-    """(N, 3, H, W) -> (N, 3, H, W) at the carrier's resolution: stem, `length` units, tail."""
+    """(N, 3, H, W) -> (N, 3, H, W) at the carrier's resolution: stem, `length` units, tail.
+
+    With several scales the stem makes one input per scale, and the tail brings all of them back to the finest.
+    """
 
     def __init__(self, carrier: Carrier, length: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, carrier.channels, 1)
-        self.units = nn.Sequential(*(carrier.make() for _ in range(length)))
-        self.tail = nn.Conv2d(carrier.channels, 3, 1)
+        strides = [2**n for n in range(carrier.branches)]
+        self.stem = nn.ModuleList(nn.Conv2d(3, carrier.channels * s, s, stride=s) for s in strides)
+        self.units = nn.ModuleList(carrier.make() for _ in range(length))
+        self.tail = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(carrier.channels * s, 3 * s * s, 1), nn.PixelShuffle(s) if s > 1 else nn.Identity())
+            for s in strides
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        tail: Tensor = self.tail(self.units(F.relu(self.stem(x))))
-        return tail
+        scales = [F.relu(stem(x)) for stem in self.stem]
+        if len(scales) == 1:
+            for unit in self.units:
+                scales[0] = unit(scales[0])
+        else:
+            for unit in self.units:
+                scales = unit(scales)
+        return weighted_sum((1.0, tail(scale)) for tail, scale in zip(self.tail, scales, strict=True))
 
 
 @dataclass(frozen=True)
@@ -48,14 +62,14 @@ class Chain:
 
 
 def plan_chains(carriers: Sequence[Carrier]) -> list[list[Chain]]:
-    """Chains to time, in groups that share a resolution and a number of channels.
+    """Chains to time, in groups that share resolution, channels and number of scales.
 
     Each carrier is timed once, `LONG` units long; the first of each group also one unit long, which fixes the cost of
     the group's stem and tail.
     """
-    groups: dict[tuple[int, int], list[Chain]] = {}
+    groups: dict[tuple[int, int, int], list[Chain]] = {}
     for carrier in carriers:
-        group = groups.setdefault((carrier.divisor, carrier.channels), [])
+        group = groups.setdefault((carrier.divisor, carrier.channels, carrier.branches), [])
         if not group:
             group.append(Chain(carrier, 1))
         group.append(Chain(carrier, LONG))

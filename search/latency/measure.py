@@ -108,16 +108,16 @@ def anchor_graph(space: Space[Any], config: SpaceConfig, size: tuple[int, int]) 
 
 
 def calibration_picks(space: Space[Any], config: SpaceConfig, seed: int) -> dict[str, dict[str, str]]:
-    """Networks to calibrate on: the reference, the first and last candidates, and random ones."""
-    candidates = space.candidates(config)
+    """Networks to calibrate on: the reference, all first and all last candidates (where allowed), random ones."""
     rng = np.random.default_rng(seed)
-    found = {
-        "reference": space.reference_picks(config),
-        "all-first": {choice: names[0] for choice, names in candidates.items()},
-        "all-last": {choice: names[-1] for choice, names in candidates.items()},
-    }
+    found = {"reference": space.reference_picks(config)}
+    candidates = space.candidates(config)
+    for name, place in (("all-first", 0), ("all-last", -1)):
+        picks = {choice: names[place] for choice, names in candidates.items()}
+        if space.allows(config, picks):
+            found[name] = picks
     while len(found) < CALIBRATION_NETWORKS:
-        found[f"random-{len(found)}"] = {c: names[int(rng.integers(len(names)))] for c, names in candidates.items()}
+        found[f"random-{len(found)}"] = space.random_picks(config, rng)
     return found
 
 
@@ -157,9 +157,7 @@ def _size_table(
     networks: dict[str, dict[str, str]],
 ) -> SizeTable:
     terms = space.cost_terms(config)
-    sums = [
-        sum(rows[t.key] for t in terms if all(networks[entry.id][c] == name for c, name in t.when)) for entry in whole
-    ]
+    sums = [sum(rows[t.key] for t in terms if t.holds(networks[entry.id])) for entry in whole]
     return SizeTable(
         height=size[0],
         width=size[1],

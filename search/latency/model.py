@@ -1,13 +1,11 @@
-"""From a table to the milliseconds of any network of its space, at any size, exact or differentiable."""
+"""From a table to the milliseconds of any network of its space, at any size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from models import CostTerm, OpKey, Space, SpaceConfig, get_space
+from search.costs import Expectation, Prices
 from search.errors import TableError
 from search.latency.table import LatencyTable, SizeTable
 
@@ -21,17 +19,6 @@ class Prediction:
 
     def __str__(self) -> str:
         return f"{self.ms:.4g} ms ± {self.error_ms:.2g}"
-
-
-@dataclass(frozen=True)
-class PricedTerm:
-    """Milliseconds paid when every (choice, candidate) of `when`, which is never empty, is picked.
-
-    Calibrated: with the fixed milliseconds they add up to the network.
-    """
-
-    ms: float
-    when: tuple[tuple[str, str], ...]
 
 
 class LatencyModel:
@@ -55,31 +42,39 @@ class LatencyModel:
                     f"measure again with `millisight latency measure --target {table.target}`"
                 )
 
-    def priced(self, height: int, width: int) -> tuple[float, tuple[PricedTerm, ...]]:
-        """(fixed ms, terms) at an input size; what is paid whatever is picked is fixed.
+    @property
+    def terms(self) -> tuple[CostTerm, ...]:
+        """The space's cost terms."""
+        return self._terms
+
+    def prices(self, height: int, width: int) -> Prices:
+        """Calibrated milliseconds at an input size: with the fixed part, rows add up to the network.
 
         At a measured size the table's rows are used as they are; elsewhere each row is a straight line in pixels
         through the two nearest measured sizes (one size only: in proportion to pixels).
         """
         blend = self._blend(height, width)
-        fixed = max(0.0, sum(share * size.calibration.intercept_ms for share, size in blend))
-        terms = []
-        for term in self._terms:
-            ms = sum(
-                share * size.calibration.slope * self._rows[(size.height, size.width)][term.key]
-                for share, size in blend
+        rows = {
+            key: max(
+                0.0,
+                sum(
+                    share * size.calibration.slope * self._rows[(size.height, size.width)][key] for share, size in blend
+                ),
             )
-            if term.when:
-                terms.append(PricedTerm(max(0.0, ms), term.when))
-            else:
-                fixed += max(0.0, ms)
-        return fixed, tuple(terms)
+            for key in {term.key for term in self._terms}
+        }
+        fixed = max(0.0, sum(share * size.calibration.intercept_ms for share, size in blend))
+        fixed += sum(rows[term.key] for term in self._terms if not term.when)
+        return Prices("ms", fixed, rows)
 
     def predict(self, picks: Mapping[str, str], height: int, width: int) -> Prediction:
         """What a network costs at an input size."""
-        fixed, terms = self.priced(height, width)
-        ms = fixed + sum(t.ms for t in terms if all(picks[choice] == name for choice, name in t.when))
+        ms = self.prices(height, width).of(self._terms, picks)
         return Prediction(ms, ms * self.relative_error)
+
+    def expectation(self, height: int, width: int) -> Expectation:
+        """Differentiable milliseconds under relaxed weights at an input size."""
+        return Expectation(self.prices(height, width), self._terms, self.space.candidates(self.config))
 
     @property
     def relative_error(self) -> float:
@@ -99,36 +94,6 @@ class LatencyModel:
             return [(pixels / area, first)]
         share = (pixels - area) / (second.height * second.width - area)
         return [(1.0 - share, first), (share, second)]
-
-
-class ExpectedLatency:
-    """Differentiable expectation of the milliseconds under relaxed weights, at one size.
-
-    `E = fixed + sum over terms of ms * product of the weights of its picks` (methods: FBNet, ProxylessNAS; the product
-    arises where an operation's shape is itself a choice).
-    """
-
-    def __init__(self, model: LatencyModel, height: int, width: int) -> None:
-        self._fixed, terms = model.priced(height, width)
-        candidates = model.space.candidates(model.config)
-        self._terms = [
-            (term.ms, tuple((choice, candidates[choice].index(name)) for choice, name in term.when)) for term in terms
-        ]
-
-    def __call__(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """Expected ms, a scalar with a graph to every weight.
-
-        Args:
-            weights: Choice id -> (K,) weights that sum to one.
-        """
-        first = next(iter(weights.values()))
-        total = torch.full((), self._fixed, dtype=torch.float32, device=first.device)
-        for ms, when in self._terms:
-            part = torch.full_like(total, ms)
-            for choice, index in when:
-                part = part * weights[choice][index]
-            total = total + part
-        return total
 
 
 def _row_ms(size: SizeTable) -> dict[OpKey, float]:

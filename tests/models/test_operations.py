@@ -7,6 +7,7 @@ from torch import nn
 
 from export import export_onnx
 from models import OPERATIONS, UnknownNameError, make_operation
+from models.operations import InnerWidths
 from runtime import Target, open_engine
 
 PAIRS = ((8, 8), (8, 24), (32, 8), (3, 5))
@@ -55,11 +56,24 @@ def biased(name: str, pair: tuple[int, int]) -> nn.Module:
     return layer
 
 
+class Leading(nn.Module):
+    """Zeros from channel `keep` on: a width mask with a one-hot pick."""
+
+    def __init__(self, keep: int) -> None:
+        super().__init__()
+        self.keep = keep
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[:, : self.keep], torch.zeros_like(x[:, self.keep :])], 1)
+
+
 def masking_error(whole: nn.Module, cut: nn.Module, keep: int) -> float:
     """Masked input through `whole` against cut input through `cut`, which gets the leading slice of each tensor."""
     wanted = cut.state_dict()
     source = whole.state_dict()
     cut.load_state_dict({n: source[n][tuple(slice(0, s) for s in t.shape)] for n, t in wanted.items()})
+    if isinstance(whole, InnerWidths):
+        whole.follow(Leading(keep), None)
     x = torch.rand(1, 24, 9, 9)
     x[:, keep:] = 0.0
     with torch.no_grad():

@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import OpKey
-from search import Budget, BudgetError, SearchError
-from search.derive import FLOOR, GRID, _grouped, derive_picks, fastest_and_slowest
-from search.latency.model import LatencyModel, PricedTerm
+from models import CostTerm, OpKey
+from models.trellis import knapsack_trellis
+from search import Budget, BudgetError
+from search.derive import FLOOR, GRID, derive_picks, fastest_and_slowest
+from search.latency.model import LatencyModel
 
 MakeModel = Callable[..., LatencyModel]
 Probabilities = dict[str, dict[str, float]]
@@ -162,8 +164,11 @@ def test_an_eliminated_candidate_is_a_last_resort_not_impossible(make_model: Mak
 
 def test_too_many_joint_picks_are_refused_by_name() -> None:
     names = [f"op{index}" for index in range(60)]
-    uniform = {choice: dict.fromkeys(names, 1 / 60) for choice in ("a", "b", "c")}
-    chained = [PricedTerm(1.0, (("a", "op0"), ("b", "op0"))), PricedTerm(1.0, (("b", "op1"), ("c", "op1")))]
-    with pytest.raises(SearchError, match="choices a, b, c are priced jointly and have 216000 combinations"):
-        _grouped(uniform, chained)
-    assert [len(items) for items in _grouped(uniform, chained[:1])] == [3600, 60]
+    candidates = dict.fromkeys(("a", "b", "c"), names)
+    key = OpKey("conv3x3", 8, 8, 1)
+    first = CostTerm(key, (("a", ("op0",)), ("b", ("op0",))))
+    second = CostTerm(key, (("b", ("op1",)), ("c", ("op1",))))
+    with pytest.raises(ValueError, match="choices a, b, c are priced jointly and have 216000 combinations"):
+        knapsack_trellis(candidates, [first, second])
+    arcs = knapsack_trellis(candidates, [first])
+    assert Counter(arc.source for arc in arcs) == {"start": 3600, "group1": 60}

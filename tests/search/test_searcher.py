@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import search.searcher
 from models import OpKey
 from search import Budget, SearchError
-from search.latency.model import ExpectedLatency, LatencyModel
+from search.latency.model import LatencyModel
 from search.relaxation import relaxations
 from search.searcher import SearchConfig, Searcher, SearchResult
 from tasks import BatchStream, Sample, dead_leaves, get_task
@@ -70,7 +70,7 @@ def searcher(model: LatencyModel, relaxation: str, config: SearchConfig, budget_
     torch.manual_seed(0)
     supernet = model.space.supernet(model.config)
     budget = Budget(budget_ms, *SIZE)
-    return Searcher(supernet, relaxations()[relaxation], ExpectedLatency(model, *SIZE), budget, config, CPU)
+    return Searcher(supernet, relaxations()[relaxation], model.expectation(*SIZE), budget, config, CPU)
 
 
 def run(

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from training import TrainingError, load_checkpoint, save_checkpoint
+from training import OptimizerConfig, TrainingError, build_optimizer, load_checkpoint, save_checkpoint
 from training.checkpoint import load_optimizer_tensors, optimizer_tensors, prefixed, unprefixed
 
 
@@ -65,12 +65,14 @@ def test_prefixes_come_off_as_they_went_on() -> None:
     assert list(unprefixed("a", both)) == ["x.y"]
 
 
-@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
-def test_an_optimiser_goes_on_where_it_was(kind: type[torch.optim.Adam], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_an_optimiser_goes_on_where_it_was(name: str, tmp_path: Path) -> None:
+    config = OptimizerConfig.model_validate({"optimizer": name, "lr": 0.01, "bias_lr_factor": 2.0})
+
     def start() -> tuple[nn.Module, torch.optim.Optimizer]:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 1, 3)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model, kind(model.parameters(), lr=0.01)
+        return model, build_optimizer(model.named_parameters(), config)
 
     def steps(model: nn.Module, optimizer: torch.optim.Optimizer, numbers: range) -> None:
         for number in numbers:

@@ -31,6 +31,7 @@ class Fragile:
     stream: Any
     at: int
     seen: list[int] = field(default_factory=list)
+    num_versions: int = 1
 
     def batch_at(self, step: int) -> Batch:
         self.seen.append(step)
@@ -91,6 +92,8 @@ def test_one_other_batch_is_enough_to_differ(tmp_path: Path) -> None:
     """The planted fault of the test above: resuming one step late."""
 
     class Late:
+        num_versions = 1
+
         def batch_at(self, step: int) -> Batch:
             return stream().batch_at(step + (step >= 4))
 
@@ -158,6 +161,8 @@ def test_what_is_returned_is_the_moving_average(tmp_path: Path) -> None:
     average: dict[str, torch.Tensor] = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     class Watching:
+        num_versions = 1
+
         def batch_at(self, step: int) -> Batch:
             seen.append({name: p.detach().clone() for name, p in model.named_parameters()})
             return stream().batch_at(step)
@@ -180,6 +185,8 @@ def test_no_decay_returns_the_last_weights(tmp_path: Path) -> None:
 
 def test_a_loss_that_explodes_stops_the_run_and_says_what_to_do(tmp_path: Path) -> None:
     class Poisoned:
+        num_versions = 1
+
         def batch_at(self, step: int) -> Batch:
             degraded, clean = stream().batch_at(step)
             return degraded * np.float32(np.nan if step == 5 else 1.0), clean
@@ -198,6 +205,124 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     moments = [tensor for name, tensor in state.items() if name.endswith("exp_avg")]
     norm = float(torch.stack([m.pow(2).sum() for m in moments]).sum().sqrt())
     assert norm == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+def test_gradient_values_are_clipped(tmp_path: Path) -> None:
+    """With plain gradient descent a step moves no weight by more than rate * limit."""
+    moves = []
+    for limit in (None, 1e-4):
+        start, model = network(), network()
+        settings = config(steps=1, warmup=0, optimizer="sgd", lr=1.0, clip_norm=None, clip_value=limit)
+        train(model, stream(), settings, tmp_path / f"{limit}.safetensors", CPU)
+        pairs = zip(start.parameters(), model.parameters(), strict=True)
+        moves.append(max(float((a - b).detach().abs().max()) for a, b in pairs))
+    assert moves[0] > 1e-3
+    assert moves[1] == pytest.approx(1e-4, rel=1e-2)
+
+
+class Normalised(nn.Module):
+    """Convolution, batch normalisation, convolution; what is normalised is far from mean 0 and variance 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.last = nn.Conv2d(6, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = x + 0.1 * self.last(torch.relu(self.norm(20 * self.first(x) + 5)))
+        return result
+
+
+def normalised() -> Normalised:
+    torch.manual_seed(0)
+    return Normalised()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"optimizer": "sgd", "schedule": "poly", "lr": 0.05, "weight_decay": 4e-5, "bias_weight_decay": False,
+         "bias_lr_factor": 2.0, "clip_norm": None, "clip_value": 5.0},
+        {"optimizer": "sgd", "momentum": 0.0, "schedule": "oscillating", "lr": 0.025, "floor": 0.04, "oscillations": 2},
+        {"optimizer": "adam", "schedule": "milestones", "milestones": (0.25, 0.5, 0.75), "betas": (0.5, 0.999)},
+        {"optimizer": "adam", "schedule": "cosine", "floor": 0.1, "restarts": (4,), "loss": "mse"},
+        {"optimizer": "adamw", "schedule": "cosine", "weight_decay": 0.01},
+    ],
+    ids=lambda recipe: "-".join((recipe["optimizer"], recipe["schedule"])),
+)  # fmt: skip
+def test_every_recipe_resumes_to_the_same_bits_batch_normalisation_included(
+    tmp_path: Path, recipe: dict[str, Any]
+) -> None:
+    straight = train(normalised(), stream(), config(**recipe), tmp_path / "a.safetensors", CPU)
+    with pytest.raises(KilledError):
+        train(normalised(), Fragile(stream(), 7), config(**recipe), tmp_path / "b.safetensors", CPU)
+    torch.manual_seed(99)
+    resumed = train(normalised(), stream(), config(**recipe), tmp_path / "b.safetensors", CPU)
+    assert equal(tensors(straight), tensors(resumed))
+    assert straight.losses == resumed.losses
+    ours, theirs = (load_checkpoint(tmp_path / f"{name}.safetensors") for name in "ab")
+    assert equal(ours[0], theirs[0])
+    # Planted fault: another rate in one step.
+    other = train(normalised(), stream(), config(**recipe, warmup=3), tmp_path / "c.safetensors", CPU)
+    assert not equal(tensors(straight), tensors(other))
+
+
+def test_a_rate_follows_its_schedule(tmp_path: Path) -> None:
+    """Plain gradient descent on a loss of constant gradient walks a distance that is the sum of the rates."""
+
+    class Shift(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.bias
+
+    class Above:
+        num_versions = 1
+
+        def batch_at(self, step: int) -> Batch:  # noqa: ARG002 - the same for all steps
+            return np.full((1, 3, 8, 8), 9, np.float32), np.zeros((1, 3, 8, 8), np.float32)
+
+    def walked(**values: Any) -> float:
+        model = Shift()
+        settings = config(steps=8, warmup=0, optimizer="sgd", momentum=0.0, loss="l1", lr=0.1, clip_norm=None, **values)
+        train(model, Above(), settings, tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors", CPU)
+        return -float(model.bias.detach())
+
+    assert walked(schedule="milestones", milestones=(0.5, 0.75)) == pytest.approx(0.4 + 0.1 + 0.05)
+    assert walked(schedule="poly", poly_power=1.0) == pytest.approx(0.1 * sum(range(1, 9)) / 8)
+    assert walked(schedule="poly", poly_power=1.0, bias_lr_factor=2.0) == pytest.approx(0.2 * sum(range(1, 9)) / 8)
+    assert walked() == pytest.approx(0.4)  # half the area under a constant rate
+    assert walked(restarts=(4,)) == pytest.approx(0.4 + 0.1)  # another one, of half the length and half the peak
+
+
+def test_versions_and_progress_reach_the_objective(tmp_path: Path) -> None:
+    """L_int counts from half of the run, and pulls the outputs for one background together."""
+    samples = tuple(Sample(f"s/{i}", dead_leaves(np.random.default_rng(i), 64)) for i in range(3))
+    rainy = BatchStream(get_task("derain"), samples, patch=16, batch=2, seed=1, versions=True)
+    losses = {}
+    for start in (None, 0.0, 0.5):
+        terms = [{"name": "mse"}] + ([] if start is None else [{"name": "internal", "weight": 1 / 3, "start": start}])
+        result = train(network(), rainy, config(loss=terms, ema_decay=0.0), tmp_path / f"{start}.safetensors", CPU)
+        losses[start] = result.losses
+    assert len(losses[0.5]) == 3  # steps 0-3, 4-7, 8-11
+    assert losses[0.5][0] == losses[None][0]
+    assert losses[0.0][0] > losses[None][0]
+    assert losses[0.5][2] > losses[None][2]
+    degraded, _ = rainy.batch_at(0)
+    assert len(degraded) == 6
+
+
+def test_a_late_term_does_not_move_when_the_run_is_lengthened(tmp_path: Path) -> None:
+    late = {"loss": [{"name": "mse"}, {"name": "tv", "weight": 10.0, "start": 0.5}]}
+    straight = train(network(), stream(), config(restarts=(6,), **late), tmp_path / "a.safetensors", CPU)
+    train(network(), stream(), config(**late), tmp_path / "b.safetensors", CPU)
+    lengthened = train(network(), stream(), config(restarts=(6,), **late), tmp_path / "b.safetensors", CPU)
+    assert equal(tensors(straight), tensors(lengthened))
+    never = train(network(), stream(), config(restarts=(6,), loss="mse"), tmp_path / "c.safetensors", CPU)
+    assert not equal(tensors(straight), tensors(never))
 
 
 def test_every_interval_is_reported(tmp_path: Path) -> None:
@@ -221,3 +346,20 @@ def test_bf16_trains_on_a_cpu(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         config(**wrong)
+
+
+def test_restarts_go_with_cosines_only() -> None:
+    with pytest.raises(ValidationError, match="restarts are further cosines, which schedule 'poly' has none of"):
+        config(restarts=(4,), schedule="poly")
+
+
+def test_an_unknown_loss_is_refused_before_anything_runs() -> None:
+    with pytest.raises(TrainingError, match="unknown loss 'l7'; known: l1,"):
+        config(loss="l7")
+
+
+def test_settings_come_back_from_what_is_written() -> None:
+    for values in ({}, {"loss": "mse", "optimizer": "sgd", "schedule": "milestones", "milestones": (0.5,)}):
+        written = config(**values)
+        assert config(**written.model_dump()) == written
+        assert TrainConfig.model_validate_json(written.model_dump_json()) == written

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models import OpKey
 from search import TableError
-from search.latency.model import ExpectedLatency, LatencyModel
+from search.latency.model import LatencyModel
 from search.latency.table import LatencyTable
 
 MakeModel = Callable[..., LatencyModel]
@@ -37,7 +37,7 @@ def test_expectation_of_a_pick_is_its_prediction(
 ) -> None:
     model = make_model(row_ms=random_rows(seed))
     picks = random_picks(model, seed)
-    expected = ExpectedLatency(model, *size)(one_hot(model, picks))
+    expected = model.expectation(*size)(one_hot(model, picks))
     assert float(expected) == pytest.approx(model.predict(picks, *size).ms, rel=1e-5)
 
 
@@ -47,7 +47,7 @@ def test_prediction_is_the_calibrated_sum_of_the_rows_that_are_paid(make_model: 
     picks = random_picks(model, 0)
     total = 2.0
     for term in model.space.cost_terms(model.config):
-        if all(picks[choice] == name for choice, name in term.when):
+        if term.holds(picks):
             total += 1.5 * rows(term.key)
     assert model.predict(picks, 32, 32).ms == pytest.approx(total)
     other = {**picks, "encoder0.0.conv1": "separable3x3" if picks["encoder0.0.conv1"] == "conv3x3" else "conv3x3"}
@@ -57,7 +57,7 @@ def test_prediction_is_the_calibrated_sum_of_the_rows_that_are_paid(make_model: 
 @pytest.mark.parametrize("size", [(32, 32), (48, 24)])
 def test_gradient_equals_finite_differences(make_model: MakeModel, random_rows: Rows, size: tuple[int, int]) -> None:
     model = make_model({"channels": (16, 24), "blocks": 1}, row_ms=random_rows(5))
-    expected = ExpectedLatency(model, *size)
+    expected = model.expectation(*size)
     torch.manual_seed(0)
     weights = {
         choice: torch.softmax(torch.randn(len(names)), 0).requires_grad_()
@@ -83,7 +83,7 @@ def test_uniform_weights_expect_the_mean_over_all_networks(make_model: MakeModel
         model.predict(dict(zip(candidates, names, strict=True)), 32, 32).ms
         for names in itertools.product(*candidates.values())
     ]
-    assert float(ExpectedLatency(model, 32, 32)(uniform)) == pytest.approx(np.mean(every), rel=1e-5)
+    assert float(model.expectation(32, 32)(uniform)) == pytest.approx(np.mean(every), rel=1e-5)
 
 
 def test_between_sizes_a_straight_line_in_pixels(make_model: MakeModel) -> None:
@@ -106,9 +106,9 @@ def test_one_size_only_is_in_proportion_to_pixels(make_model: MakeModel) -> None
 
 def test_never_negative(make_model: MakeModel) -> None:
     model = make_model(sizes=((16, 16), (32, 32)), intercept=-5.0)
-    fixed, terms = model.priced(4, 4)
-    assert fixed >= 0
-    assert all(term.ms >= 0 for term in terms)
+    prices = model.prices(4, 4)
+    assert prices.fixed >= 0
+    assert all(ms >= 0 for ms in prices.rows.values())
 
 
 def test_held_out_error_goes_with_the_prediction(make_model: MakeModel) -> None:
@@ -128,14 +128,10 @@ def test_held_out_error_goes_with_the_prediction(make_model: MakeModel) -> None:
 )
 def test_what_is_paid_whatever_is_picked_is_fixed(make_model: MakeModel, values: dict[str, Any]) -> None:
     model = make_model({"channels": (16,), "blocks": 1, **values}, intercept=2.0)
-    fixed, terms = model.priced(32, 32)
-    always = [term for term in model.space.cost_terms(model.config) if not term.when]
-    assert fixed == pytest.approx(2.0 + len(always))
-    assert all(term.when for term in terms)
+    always = [term for term in model.terms if not term.when]
+    assert model.prices(32, 32).fixed == pytest.approx(2.0 + len(always))
     picks = random_picks(model, 0)
-    assert float(ExpectedLatency(model, 32, 32)(one_hot(model, picks))) == pytest.approx(
-        model.predict(picks, 32, 32).ms
-    )
+    assert float(model.expectation(32, 32)(one_hot(model, picks))) == pytest.approx(model.predict(picks, 32, 32).ms)
 
 
 def test_a_missing_row_is_refused_by_name_with_the_remedy(make_table: MakeTable) -> None:

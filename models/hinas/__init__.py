@@ -1,0 +1,1 @@
+"""Parts of the HiNAS space: its config, cells, routes between widths, network, and what all of it costs."""

@@ -1,0 +1,48 @@
+"""Terms that only the choices see: sure choices, and short networks."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from models import ChoiceKind
+
+OrderForm = Literal["telescoping", "hinge"]
+"""`telescoping`: as in the released code, sum of (next - previous), of which only leaf - root remains. `hinge`: every
+step down a path costs only where it rises."""
+
+CLAMP = 1e-6
+"""Keeps 0 * log 0 out of the entropy, which drives weights to just there."""
+
+
+def mean_entropy(weights: Mapping[str, Tensor], kinds: Mapping[str, ChoiceKind]) -> Tensor:
+    """Sum over kinds of choices of the mean of `H10(p) = -p log10 p - (1-p) log10 (1-p)`, entry by entry.
+
+    CLEARER (Gou et al., NeurIPS 2020) for modules; MANAS (Cai et al., TCSVT 2023) for modules and attentions.
+    """
+    parts = []
+    for kind in dict.fromkeys(kinds[choice] for choice in weights):
+        entries = torch.cat([w for choice, w in weights.items() if kinds[choice] == kind]).clamp(CLAMP, 1 - CLAMP)
+        parts.append(-(entries * entries.log10() + (1 - entries) * (1 - entries).log10()).mean())
+    return torch.stack(parts).sum()
+
+
+def order_loss(raw: Tensor, paths: Sequence[Sequence[int]], form: OrderForm) -> Tensor:
+    """Prefers exits near the root: weights should not rise from one exit of a path to the next (Trilevel NAS).
+
+    Args:
+        raw: Raw vector of the exit choice.
+        paths: Indices of exits along each complete path, root first.
+        form: See `OrderForm`.
+    """
+    steps = torch.stack([raw[b] - raw[a] for path in paths for a, b in itertools.pairwise(path)])
+    return steps.clamp_min(0).sum() if form == "hinge" else steps.sum()
+
+
+def normalised_entropy(probabilities: Sequence[float]) -> float:
+    """Shannon entropy over its largest possible value: 1 for a uniform choice, 0 for a sure one."""
+    total = -sum(p * math.log(p) for p in probabilities if p > 0)
+    return total / math.log(max(2, len(probabilities)))
