@@ -19,6 +19,8 @@ TARGET ?= cpu-onnxruntime-fp32
 BUDGET_MS ?=
 SIZE ?= 512x512
 PRESET ?= default
+COMPLEXITY ?= latency
+TEACHER ?=
 DATA ?=
 OUT ?= runs
 
@@ -54,10 +56,11 @@ test: install ## everything that runs on a CPU in minutes
 test-all: install ## the slow ones too; GPU tests skip where there is none
 	$(BIN)/pytest
 
-search-latency-aware: install ## measure, search, train, export; TASK= SCALE= METHOD= TARGET= BUDGET_MS= SIZE= PRESET= DATA= OUT=
+search-latency-aware: install ## measure, search, train, export; METHOD= TASK= SCALE= TARGET= BUDGET_MS= SIZE= PRESET= COMPLEXITY= TEACHER= DATA= OUT=
 	@$(BIN)/millisight search --task '$(TASK)' --method '$(METHOD)' --target '$(TARGET)' --size '$(SIZE)' \
-	  --preset '$(PRESET)' --out '$(OUT)' $(if $(SCALE),--scale '$(SCALE)') \
-	  $(if $(BUDGET_MS),--budget-ms '$(BUDGET_MS)') $(if $(DATA),--data '$(DATA)')
+	  --preset '$(PRESET)' --complexity '$(COMPLEXITY)' --out '$(OUT)' $(if $(SCALE),--scale '$(SCALE)') \
+	  $(if $(BUDGET_MS),--budget-ms '$(BUDGET_MS)') $(if $(DATA),--data '$(DATA)') \
+  $(if $(TEACHER),--teacher '$(TEACHER)')
 
 serve: install ## HTTP service with your bundles in runs/ and those of zoo/; HOST= PORT= TARGET=
 	@$(BIN)/millisight serve --host '$(HOST)' --port '$(PORT)' --target '$(TARGET)'

@@ -19,7 +19,13 @@ ZOO = Path(__file__).parent.parent / "zoo"
 
 def fill(text: str) -> str:
     """The README with every marked block made anew."""
-    for name, block in (("main-job", _main_job()), ("quality", _quality()), ("speed", _speed())):
+    blocks = (
+        ("main-job", _main_job()),
+        ("quick-runs", _quick_runs()),
+        ("quality", _quality()),
+        ("speed", _speed()),
+    )
+    for name, block in blocks:
         marked = f"<!-- {name} -->\n{block}\n<!-- /{name} -->"
         pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
         if not pattern.search(text):
@@ -47,6 +53,30 @@ def _main_job() -> str:
 
 def _quality() -> str:
     return markdown(_results("quality")["rows"])
+
+
+def _quick_runs() -> str:
+    content = _results("quick_runs")
+    rows = [
+        {
+            "method": row["method"],
+            "task": row["task"] + (f" x{row['scale']}" if row["scale"] > 1 else ""),
+            "parameters": row["parameters"],
+            "budget ms": row["budget_ms"],
+            "predicted ms": row["predicted_ms"],
+            "measured ms": row["measured_ms"],
+            "before dB": row["baseline_db"],
+            "after dB": row["restored_db"],
+            "minutes": row["minutes"],
+        }
+        for row in content["rows"]
+    ]
+    size = content["rows"][0]["size"]
+    notes = f" {content['notes']}" if content["notes"] else ""
+    return (
+        f"{markdown(rows)}\n\n(budgets at {size} on {content['rows'][0]['target']}, {content['machine']['device']}, "
+        f"{content['date']}; `{content['command']}`){notes}"
+    )
 
 
 def _speed() -> str:

@@ -80,6 +80,16 @@ class Space(ABC, Generic[ConfigT]):
         """All derived networks as paths of decisions; see `models.trellis`."""
         return knapsack_trellis(self.candidates(config), self.cost_terms(config))
 
+    def paper_picks(self, config: ConfigT, probabilities: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+        """What the paper's own rule picks, without a budget: each choice's most probable candidate.
+
+        Args:
+            config: The space's config.
+            probabilities: Choice id -> candidate -> probability.
+        """
+        most = {choice: max(entry, key=lambda name: entry[name]) for choice, entry in probabilities.items()}
+        return self.reached(config, most)
+
     def random_picks(self, config: ConfigT, rng: np.random.Generator) -> dict[str, str]:
         """Picks of a uniformly drawn network."""
         return {choice: names[int(rng.integers(len(names)))] for choice, names in self.candidates(config).items()}

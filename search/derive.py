@@ -1,6 +1,7 @@
 """The best picks under a limit, exactly: the best path through a space's trellis by dynamic programming."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,10 +65,12 @@ def best_path(
 ) -> dict[str, str]:
     """The path of most score whose price stays within a limit.
 
-    The score of a pick is its log-probability. Where a derived network leaves choices out, networks with more choices
-    must not score lower for that alone, so the log-probability counts relative to the choice's own best candidate;
-    only moves along a path (kind `route`), of which every network makes equally many, count in full (their product is
-    what the Viterbi rule maximises). Without pressure from the limit the picks are each choice's argmax.
+    The score of a pick is its log-probability. It counts in full for a kind of choice of which every network makes
+    equally many picks: the moves along a path of widths, say, whose product the Viterbi rule maximises, or the edges
+    that a node keeps, which are ranked by their operations. Where some networks make more picks of a kind than others,
+    they must not score lower for that alone, so there the log-probability counts relative to the choice's own best
+    candidate. Without pressure from the limit, and where all choices are part of every network, the picks are each
+    choice's argmax.
 
     Dynamic programming over (node, money spent) is exact up to the grid. Each arc is priced by what it costs beyond
     the cheapest way on, so the grid covers only the slack between the cheapest network and the limit.
@@ -146,17 +149,16 @@ def _pruned(
     arcs: Sequence[Arc], kinds: Mapping[str, ChoiceKind], probabilities: Probabilities, prices: Prices
 ) -> list[_Step]:
     """Arcs in their order, without those that a parallel arc beats in both price and score."""
-    logs = {
-        choice: {
-            name: math.log(max(FLOOR, p)) - (0.0 if kinds[choice] == "route" else math.log(max(FLOOR, *entry.values())))
-            for name, p in entry.items()
-        }
-        for choice, entry in probabilities.items()
-    }
+    full = _equally_many(arcs, kinds)
+    logs = {c: {name: math.log(max(FLOOR, p)) for name, p in entry.items()} for c, entry in probabilities.items()}
+    most = {choice: max(entry.values()) for choice, entry in logs.items()}
+
+    def score(arc: Arc) -> float:
+        return sum(logs[c][name] - (0.0 if kinds[c] in full else most[c]) for c, name in arc.scores)
+
     parallel: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
     for index, arc in enumerate(arcs):
-        score = sum(logs[choice][name] for choice, name in arc.scores)
-        parallel.setdefault((arc.source, arc.target), []).append((_price(arc, prices), -score, index))
+        parallel.setdefault((arc.source, arc.target), []).append((_price(arc, prices), -score(arc), index))
     kept: dict[int, _Step] = {}
     for entries in parallel.values():
         reached = -math.inf
@@ -165,6 +167,17 @@ def _pruned(
                 reached = -loss
                 kept[index] = _Step(arcs[index], price, -loss)
     return [kept[index] for index in sorted(kept)]
+
+
+def _equally_many(arcs: Sequence[Arc], kinds: Mapping[str, ChoiceKind]) -> set[ChoiceKind]:
+    """Kinds of choice of which all paths through the trellis score equally many picks."""
+    counts = [Counter(kinds[choice] for choice, _ in arc.scores) for arc in arcs]
+
+    def varies(kind: ChoiceKind) -> bool:
+        least, most = (_remaining(list(zip(arcs, (s * c[kind] for c in counts), strict=True))) for s in (1.0, -1.0))
+        return least[START] != -most[START]
+
+    return {kind for kind in set(kinds.values()) if not varies(kind)}
 
 
 def _describe(picks: Mapping[str, str]) -> str:

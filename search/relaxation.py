@@ -36,9 +36,16 @@ class Moment:
 
 
 class Relaxation(Protocol):
-    """What every relaxation offers."""
+    """What every relaxation offers.
+
+    Attributes:
+        name: What settings call it.
+        probes: It wants the gradient of candidates that did not run, which single layers and widths can give; modules
+            with several scales and whole branches cannot.
+    """
 
     name: str
+    probes: bool
 
     def initialise(self, raw: Tensor, rng: np.random.Generator) -> None:
         """Set a raw vector, in place."""
@@ -61,6 +68,7 @@ class Softmax:
     """All candidates run, weighted by softmax of the raw vector (DARTS, HiNAS, CLEARER, MANAS)."""
 
     name = "softmax"
+    probes = False
 
     def initialise(self, raw: Tensor, rng: np.random.Generator) -> None:
         """Small noise around zero: nearly uniform."""
@@ -89,6 +97,7 @@ class ProximalOneHot:
     """
 
     name = "proximal"
+    probes = True
 
     def initialise(self, raw: Tensor, rng: np.random.Generator) -> None:
         """0.5 plus a little noise: with exact ties the order of candidates would be a hidden prior."""
@@ -130,6 +139,7 @@ class GumbelOneHot:
     """
 
     name = "gumbel"
+    probes = False
 
     def __init__(self, temperature: float = 1.0) -> None:
         self.temperature = temperature
@@ -168,6 +178,8 @@ class Sparsestmax:
         own_pace: Each choice's radius runs to its circumradius; False: r = t.
         in_order: Candidates are exits in order of depth, and their weights never rise along it.
     """
+
+    probes = False
 
     def __init__(
         self,

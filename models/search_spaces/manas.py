@@ -3,12 +3,17 @@
 Cai et al., "Multi-scale Attentive Image De-raining Networks via Neural Architecture Search", TCSVT 2023. The trunk is
 CLEARER's (`models.multiscale`); behind each stage every scale passes an attention cell whose edges pick among nine
 gates (`models.operations.gates`, and nothing or the input as it is). At the published sizes: 12 columns, 9 cells, 27
-edges, 2^12 x 9^27 networks. As in the released code there is no global residual, and weights start as torch draws them.
+edges, 2^12 x 9^27 networks, of 4.68 M (fusion and free edges) to 9.23 M parameters. There is no global residual, as
+in the released code. Cells start with the weights that torch draws; the trunk starts as CLEARER's, which the released
+code defines and does not call. Enlarging and `residual=True` are ours, as in CLEARER.
 
-Not taken over from the released code: 128 modules allocated in stage 3 of which 4 are used; derived networks in which
-all cells of a stage obey the first three rows of that stage's number and 18 of 27 picks are lost; all nine candidates
-built at every derived edge; prices of modules and gates in another order than the candidates. Here every edge is a
-choice of its own and a derived network holds what was picked.
+Every gate maps zeros to zeros: where all edges into the first sum are `none`, what the edge from it picks makes no
+difference (its time is still paid).
+
+Not taken over from the released code: 128 modules allocated in stage 3, of which 4 are used; derived networks in which
+every cell of a stage obeys the same three picks, and 18 of 27 are lost; all nine candidates built at every derived
+edge; complexity weights in another order than the candidates. Here every edge is a choice of its own and a derived
+network holds what was picked.
 """
 
 from collections.abc import Iterator
@@ -108,7 +113,6 @@ class AttentionCell(nn.Module):
 
     def __init__(self, config: ManasConfig, prefix: str, channels: int, site: Site) -> None:
         super().__init__()
-        self.groups = config.groups
         self.plan = tuple(plan_edges(config.groups))
         self.width = width = channels // config.groups
         self.edges = nn.ModuleList(

@@ -17,7 +17,7 @@ network (see `models.operations.slimmable`).
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -128,21 +128,6 @@ class TrilevelSpace(Space[TrilevelConfig]):
         the first of each path.
         """
         return config.tree.paths
-
-    def paper_picks(self, config: TrilevelConfig, probabilities: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-        """The paper's derivation: the most probable exit, then the most probable pick of each choice on the way there.
-
-        Args:
-            config: The config.
-            probabilities: Choice id -> candidate -> probability.
-        """
-
-        def likeliest(choice: str, names: tuple[str, ...]) -> str:
-            return max(names, key=lambda name: probabilities[choice][name])
-
-        nodes = config.tree.nodes
-        node = likeliest(EXIT, nodes) if len(nodes) > 1 else nodes[0]
-        return _picks_at(config, node, likeliest)
 
 
 def _shapes(config: TrilevelConfig) -> Iterator[tuple[int, int, int]]:

@@ -42,13 +42,18 @@ def _recipes(task: Task) -> tuple[Preset, ...]:
     del task
     search = {"entropy": ENTROPY, "loss": LOSS, "versions": True, "architecture_in_eval": True}
     train = {"loss": LOSS}
-    small = {"channels": 8, "stages": (2,), "modules": 1, "bottlenecks": 1}
-    quick = {"channels": 8, "stages": (2, 3), "modules": 2, "bottlenecks": 1}
+    # Off the paper's sizes the network predicts a residual, as in CLEARER's recipes.
+    small = {"channels": 8, "stages": (2,), "modules": 1, "bottlenecks": 1, "residual": True}
+    quick = {**small, "stages": (2, 3), "modules": 2}
     return (
         shared_preset("smoke", small, search={**search, "batch": 1}, train={**train, "batch": 1}, train_versions=True),
         shared_preset("quick", quick, search={**search, "batch": 2}, train={**train, "batch": 3}, train_versions=True),
         shared_preset(
-            "default", {"channels": 16}, search={**search, "batch": 2}, train={**train, "batch": 3}, train_versions=True
+            "default",
+            {"channels": 16, "residual": True},
+            search={**search, "batch": 2},
+            train={**train, "batch": 3},
+            train_versions=True,
         ),
         paper_preset(
             {},

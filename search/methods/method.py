@@ -11,6 +11,9 @@ from search.presets import Preset
 from search.relaxation import Relaxation, relaxations
 from tasks import TASKS, Task
 
+PROBED: tuple[ChoiceKind, ...] = ("operation", "width")
+"""Kinds of choices whose candidates can be run one at a time inside the backward pass."""
+
 
 @dataclass(frozen=True)
 class Searched:
@@ -75,7 +78,7 @@ class Method:
         """Kind of choice -> relaxation object, with some kinds relaxed otherwise.
 
         Raises:
-            SearchError: A relaxation is unknown, or the method has no choices of a kind.
+            SearchError: A relaxation is unknown, the method has no choices of a kind, or they cannot be relaxed so.
         """
         known = relaxations()
         foreign = sorted(set(overrides) - set(self.relaxations))
@@ -87,4 +90,11 @@ class Method:
         unknown = sorted(set(chosen.values()) - set(known))
         if unknown:
             raise SearchError(f"unknown relaxation {', '.join(unknown)}; known: {', '.join(known)}")
+        for kind, name in chosen.items():
+            if known[name].probes and kind not in PROBED:
+                able = ", ".join(other for other, relaxation in known.items() if not relaxation.probes)
+                raise SearchError(
+                    f"relaxation {name} probes candidates that did not run, which choices of kind {kind} cannot; "
+                    f"choose one of {able}"
+                )
         return {kind: known[name] for kind, name in chosen.items()}

@@ -29,10 +29,11 @@ def _table(
     sizes: tuple[tuple[int, int], ...] = ((16, 16), (32, 32)),
     intercept: float = 2.0,
     slope: float = 1.0,
+    of: str = "unet",
     **fields: Any,
 ) -> LatencyTable:
-    """`row_ms` holds at the last size; at the others it is in proportion to pixels."""
-    space: Space[Any] = get_space("unet")
+    """A table of the space `of`. `row_ms` holds at the last size; at the others it is in proportion to pixels."""
+    space: Space[Any] = get_space(of)
     config: SpaceConfig = space.parse_config(TINY if values is None else values)
     keys = sorted({term.key for term in space.cost_terms(config)})
     pixels = sizes[-1][0] * sizes[-1][1]
