@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from millisight import latency, machine, pictures, searching
+from millisight import drawing, latency, machine, pictures, searching
 from millisight.console import MissingExtraError
 from runtime import MillisightError
 
@@ -20,6 +20,7 @@ app.command()(machine.targets)
 app.command()(searching.methods)
 app.add_typer(latency.app, name="latency")
 app.command()(searching.search)
+app.command()(drawing.draw)
 app.command()(pictures.verify)
 app.command()(pictures.restore)
 app.command()(pictures.serve)

@@ -17,9 +17,10 @@ HEADER = 0.5
 
 PickPairs = tuple[tuple[str, str], ...]
 """(choice, candidate) pairs."""
-Way = Literal["across", "down", "elbow", "over"]
+Way = Literal["across", "down", "rise", "elbow", "over"]
 """How a link runs. `across`: right side to left side. `down`: bottom to top, or top to bottom if the target is above.
-`elbow`: down from the source, then right into the target. `over`: from top to top, above both."""
+`rise`: from the right side up into the bottom. `elbow`: down from the source, then right into the target. `over`: from
+top to top, above both."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Box:
         height: In rows.
         part: The network has it; otherwise only the space does.
         picks: The picks that it shows.
+        counted: It counts in the legend; not, if it is one of several boxes that show one thing.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Box:
     height: float = 1.0
     part: bool = True
     picks: PickPairs = ()
+    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,11 @@ class Diagram:
     note: str = ""
 
     def __post_init__(self) -> None:
-        ids = [part.id for part in (*self.boxes, *self.frames)]
+        ids = [box.id for box in self.boxes] + [frame.id for frame in self.frames]
         if len(set(ids)) != len(ids):
-            raise ValueError(f"ids of a diagram are not unique: {', '.join(sorted(i for i in ids if ids.count(i) > 1))}")
+            raise ValueError(
+                f"ids of a diagram are not unique: {', '.join(sorted(i for i in ids if ids.count(i) > 1))}"
+            )
         lost = sorted({end for link in self.links for end in (link.source, link.target)} - set(ids))
         if lost:
             raise ValueError(f"links lead to {', '.join(lost)}, which the diagram does not have")
@@ -138,7 +143,8 @@ class Diagram:
     @property
     def picks(self) -> dict[str, str]:
         """All picks that the picture shows."""
-        return {choice: name for part in (*self.boxes, *self.links) for choice, name in part.picks}
+        pairs = [*(box.picks for box in self.boxes), *(link.picks for link in self.links)]
+        return {choice: name for own in pairs for choice, name in own}
 
 
 def operation_kinds(names: Iterable[str]) -> tuple[Kind, ...]:

@@ -23,9 +23,7 @@ class _ProbeInactive(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, output: Tensor, x: Tensor, weights: Tensor, candidates: Sequence[nn.Module]
-    ) -> Tensor:
+    def forward(ctx: Any, output: Tensor, x: Tensor, weights: Tensor, candidates: Sequence[nn.Module]) -> Tensor:
         ctx.save_for_backward(x)
         ctx.candidates = candidates
         ctx.count = weights.numel()

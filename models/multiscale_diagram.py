@@ -13,8 +13,8 @@ from models.operations.scales import scale_channels
 MODULE = 0.8
 """Columns of a module."""
 GAP = 0.25
-PARALLEL = Kind("parallel", "column of modules: a residual block on each scale, scales do not meet")
-FUSION = Kind("fusion", "column of modules: every scale is made from all scales")
+PARALLEL = Kind("parallel", "a residual block on each scale")
+FUSION = Kind("fusion", "every scale from all scales")
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,7 @@ def trunk_diagram(config: TrunkConfig, picks: Mapping[str, str], cells: Cells | 
     return Diagram(tuple(page.boxes), tuple(page.links), "multi-scale trunk", tuple(page.frames), kinds)
 
 
-def _stage(
-    page: _Page, config: TrunkConfig, plan: StagePlan, picks: Mapping[str, str], cells: Cells | None
-) -> None:
+def _stage(page: _Page, config: TrunkConfig, plan: StagePlan, picks: Mapping[str, str], cells: Cells | None) -> None:
     channels = scale_channels(config.channels, plan.branches)
     _transition(page, plan, channels)
     for choice, _ in column_choices(config):
@@ -116,11 +114,9 @@ def _transition(page: _Page, plan: StagePlan, channels: tuple[int, ...]) -> None
     ends: list[str] = []
     for scale, width in enumerate(channels):
         old = min(scale, len(plan.entering) - 1)
-        if scale < len(plan.entering) and plan.entering[old] == width:
-            ends.append(page.ends[scale])
-            continue
         name = f"{plan.name}.transition{scale}"
-        label = "3x3" if scale < len(plan.entering) else "3x3 /2"
+        same = "as it is" if plan.entering[old] == width else "3x3"
+        label = same if scale < len(plan.entering) else "3x3 /2"
         page.boxes.append(Box(name, page.column, page.middle(scale), label, detail=f"{width} ch", width=0.6))
         page.links.append(Link(page.ends[old], name))
         ends.append(name)
@@ -136,7 +132,7 @@ def _column(page: _Page, choice: str, name: str, channels: tuple[int, ...]) -> N
         pairs = ((choice, name),) if scale == 0 else ()
         detail = f"{width} ch, 1/{2**scale}"
         page.boxes.append(
-            Box(box, page.column, page.middle(scale), name, kind, detail, width=MODULE, picks=pairs)
+            Box(box, page.column, page.middle(scale), name, kind, detail, width=MODULE, picks=pairs, counted=scale == 0)
         )
         sources = page.ends if kind == FUSION.name else [page.ends[scale]]
         page.links += [Link(source, box) for source in sources]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.choice import Choice
 from models.cost import Carrier, CostTerm
+from models.diagram import Diagram
 from models.errors import GenotypeError
 from models.genotype import Genotype, Pick
 from models.network import Network
@@ -75,6 +76,10 @@ class Space(ABC, Generic[ConfigT]):
     @abstractmethod
     def task_config(self, scale: int) -> dict[str, Any]:
         """What a task with this scale fixes in the config."""
+
+    @abstractmethod
+    def diagram(self, config: ConfigT, picks: Mapping[str, str]) -> Diagram:
+        """A picture of a network, which shows all picks that it has."""
 
     def trellis(self, config: ConfigT) -> tuple[Arc, ...]:
         """All derived networks as paths of decisions; see `models.trellis`."""

@@ -41,7 +41,11 @@ def trilevel_diagram(config: TrilevelConfig, picks: Mapping[str, str]) -> Diagra
     trunk, steps, frames = _trunk(config, picks, found, row)
     kinds = ((MOVE, UP_SLOT) if config.ups else (MOVE,)) if len(tree.nodes) > 1 else ()
     return Diagram(
-        (*boxes, *trunk), (*links, *steps), "trunk of cells", tuple(frames), (*kinds, *operation_kinds(config.operations))
+        (*boxes, *trunk),
+        (*links, *steps),
+        "trunk of cells",
+        tuple(frames),
+        (*kinds, *operation_kinds(config.operations)),
     )
 
 
@@ -97,9 +101,7 @@ def _trunk(
     return boxes, links, frames
 
 
-def _cell(
-    config: TrilevelConfig, picks: Mapping[str, str], node: str, column: float, row: float
-) -> Iterator[Box]:
+def _cell(config: TrilevelConfig, picks: Mapping[str, str], node: str, column: float, row: float) -> Iterator[Box]:
     widths = tuple(str(width) for width in config.widths)
     before = config.channels
     for place in range(config.ops):
@@ -110,7 +112,5 @@ def _cell(
             after, pairs = int(text), pairs + own
         width = FULL * after / config.channels
         left = column + (FULL - width) / 2
-        yield Box(
-            f"{node}.op{place}", left, row + place, name, name, f"{before} → {after}", width=width, picks=pairs
-        )
+        yield Box(f"{node}.op{place}", left, row + place, name, name, f"{before} → {after}", width=width, picks=pairs)
         before = after

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from models.diagram import HEADER, Box, Diagram, Frame, Link, operation_kinds, picked
+from models.diagram import HEADER, Box, Diagram, Frame, Link, Way, operation_kinds, picked
 
 if TYPE_CHECKING:  # the space imports this module
     from models.search_spaces.unet import BlockPlan, UNetConfig
@@ -41,7 +41,7 @@ def unet_diagram(config: UNetConfig, picks: Mapping[str, str], plans: tuple[Bloc
         Box("output", right, 0, "output", width=width, height=0.8),
     ]
     order = ["input", "head", *(plan.prefix for plan in plans), "tail", "output"]
-    links += [Link(a, b, _label(a, b), way="down") for a, b in pairwise(order)]
+    links += [Link(a, b, _label(a, b), way=_way(a, b)) for a, b in pairwise(order)]
     links += [
         Link(f"encoder{level}.{config.blocks - 1}", f"decoder{level}.0", "add")
         for level in range(len(config.channels) - 1)
@@ -52,6 +52,11 @@ def unet_diagram(config: UNetConfig, picks: Mapping[str, str], plans: tuple[Bloc
 
 
 _STEPS = (("conv1", "conv2"), ("conv2", "attention"))
+
+
+def _way(before: str, after: str) -> Way:
+    """Out of the bottleneck, whose blocks stand below each other, a link must not cross them."""
+    return "rise" if before.startswith("bottleneck") and not after.startswith("bottleneck") else "down"
 
 
 def _label(before: str, after: str) -> str:
@@ -74,9 +79,7 @@ def _place(config: UNetConfig, prefix: str) -> tuple[float, float]:
     return columns[kind], FIRST_ROW + PITCH * (level * config.blocks + down)
 
 
-def _block(
-    config: UNetConfig, picks: Mapping[str, str], plan: BlockPlan, column: float, row: float
-) -> Iterator[Box]:
+def _block(config: UNetConfig, picks: Mapping[str, str], plan: BlockPlan, column: float, row: float) -> Iterator[Box]:
     widths = tuple(str(width) for width in config.block_widths(plan.channels))
     width, shown = picked(picks, f"{plan.prefix}.width", widths)
     details = (f"{plan.channels} → {width}", f"{width} → {plan.channels}", "")

@@ -83,6 +83,8 @@ class Searcher:
         self._kinds = {name: choice.kind for name, choice in supernet.choices.items()}
         self._require("sandwich", config.sandwich, "width")
         self._require("order", config.order, "exit")
+        if config.order and not steering.exit_paths:
+            raise SearchError(f"order={config.order} needs the exits along each path: Steering(exit_paths=...)")
         rng = np.random.default_rng([config.seed, 0xA])
         for choice in supernet.choices.values():
             self._relaxation(choice).initialise(choice.raw, rng)

@@ -1,8 +1,8 @@
-"""The pieces of `measured_cost`: table, arms, trainings, timings; each is kept on disk when it is done."""
+"""The pieces of `measured_cost`: table, searches, trainings, timings; each is kept on disk when it is done."""
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,19 @@ import numpy as np
 from benchmarks.claims.common import Bench, derived, load_bench, score, short_search, short_training
 from benchmarks.claims.measured_cost_picks import Picks, draw_between, largest_limit
 from export import export_onnx
-from models import Network, content_hash, get_space
+from models import ChoiceKind, Network, content_hash, get_space
 from runtime import StabilityRule, Target, describe_host
 from search import Method
 from search.budget import Budget
 from search.complexity import BudgetPrice, Complexity, NoComplexity
 from search.costs import Expectation, Prices, static_prices
 from search.derive import best_path, cheapest, dearest, derive_picks, fastest_and_slowest
-from search.files import write_json, write_text
+from search.files import write_text
 from search.latency.clock import time_graphs
 from search.latency.measure import RULE, measure_table
 from search.latency.model import LatencyModel
 from search.latency.table import LatencyTable
-from search.pipeline import AUTO_SHARE, code_version, round_up_digits
+from search.pipeline import code_version, round_up_digits
 from search.settings import SearchConfig
 from search.steering import UNITS
 from tasks import embedded_photographs, validation_pair
@@ -32,6 +32,7 @@ from training import TrainConfig
 
 SIGMA = "sigma25"
 TIMING = StabilityRule(warmup=3, min_runs=20, max_runs=60, tolerance=0.02, max_seconds=4.0)
+Probabilities = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Setting:
     """Everything that fixes an experiment but the seeds.
 
     Attributes:
-        method: Gives space, relaxation and default search settings.
+        method: Gives the space and the default search settings.
         space_config: Sizes of the space.
         target: Where ms are measured; one thread, so that processor time can be counted.
         side: Height and width of the input whose ms count.
@@ -55,8 +56,8 @@ class Setting:
     train: TrainConfig
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
+        """As JSON gives it back: tuples are lists there."""
+        content = {
             "method": self.method.name,
             "space_config": dict(self.space_config),
             "target": self.target.slug,
@@ -64,6 +65,21 @@ class Setting:
             "search": dict(self.search),
             "train": self.train.model_dump(mode="json"),
         }
+        found: dict[str, Any] = json.loads(json.dumps(content))
+        return found
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Under which the arms are compared.
+
+    Attributes:
+        relaxation: Of all choices.
+        share: Where the budget lies between the fastest and the slowest network.
+    """
+
+    relaxation: str
+    share: float
 
 
 class Experiment:
@@ -82,19 +98,21 @@ class Experiment:
         self.setting = setting
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        # As JSON gives it back: tuples are lists there.
-        wanted = json.loads(json.dumps(setting.plain()))
+        self.model = self._table()
+        wanted = {**setting.plain(), "table": self.model.table.id}
         if self._kept("setting", lambda: wanted) != wanted:
             raise ValueError(f"{folder} holds the work of another setting; choose another folder, or delete it")
         self.bench = photographs_at_sigma()
-        self.model = self._table()
         self.space, self.config = self.model.space, self.model.config
         self.arcs = self.space.trellis(self.config)
-        self.kinds = {name: choice.kind for name, choice in self.space.choices(self.config).items()}
+        self.kinds: dict[str, ChoiceKind] = {n: c.kind for n, c in self.space.choices(self.config).items()}
         self.ms_prices = self.model.prices(setting.side, setting.side)
         self.fastest, self.slowest = fastest_and_slowest(self.model, setting.side, setting.side)
-        ms = round_up_digits(self.fastest + AUTO_SHARE * (self.slowest - self.fastest), 3)
-        self.budget = Budget(ms, setting.side, setting.side)
+
+    def budget(self, share: float) -> Budget:
+        """So far from the fastest to the slowest network, rounded up as the main job rounds it."""
+        ms = round_up_digits(self.fastest + share * (self.slowest - self.fastest), 3)
+        return Budget(ms, self.setting.side, self.setting.side)
 
     def ms_of(self, picks: Mapping[str, str]) -> float:
         """Predicted milliseconds."""
@@ -104,24 +122,33 @@ class Experiment:
         """Equal for equal networks."""
         return self.space.genotype(self.config, picks).id
 
-    def arm(self, arm: str, seed: int) -> Picks:
-        """Search with the arm's price and derive within the budget."""
-        found: Picks = self._kept(f"picks {arm} {seed}", lambda: self._searched(arm, seed))
-        return found
+    def static(self, arm: str) -> Prices:
+        """The arm's counted metric at the budget's size."""
+        return static_prices(self.space, self.config, UNITS[arm], self.setting.side, self.setting.side)
 
-    def random(self, count: int, band: float) -> tuple[list[Picks], int]:
+    def arm(self, condition: Condition, arm: str, seed: int) -> Picks:
+        """Search under the arm's price and derive within the budget."""
+        # A search without a price knows no budget: one serves all.
+        share = "" if arm == "none" else f" {condition.share:.3f}"
+        name = f"{condition.relaxation} {arm}{share} {seed}"
+        probabilities = self._kept(f"search {name}", lambda: self._searched(condition, arm, seed, name))
+        budget = self.budget(condition.share)
+        if arm not in UNITS:
+            return derive_picks(probabilities, self.model, budget)
+        prices = self.static(arm)
+        _, picks = largest_limit(
+            lambda limit: best_path(self.arcs, self.kinds, probabilities, prices, limit),
+            self.ms_of, cheapest(self.arcs, prices), dearest(self.arcs, prices), budget.ms,
+        )  # fmt: skip
+        return picks
+
+    def random(self, share: float, count: int, band: float) -> tuple[list[Picks], int]:
         """Random networks predicted between `band * budget` and the budget, and how many draws that took."""
         rng = np.random.default_rng([7, count])
-
-        def draw() -> dict[str, Any]:
-            budget = self.budget.ms
-            picks, draws = draw_between(
-                lambda: self.space.random_picks(self.config, rng), self.ms_of, band * budget, budget, count
-            )
-            return {"picks": picks, "draws": draws}
-
-        found = self._kept("picks random", draw)
-        return found["picks"], found["draws"]
+        ms = self.budget(share).ms
+        return draw_between(
+            lambda: self.space.random_picks(self.config, rng), self.ms_of, band * ms, ms, count
+        )  # fmt: skip
 
     def trained(self, picks: Picks, seed: int) -> Network:
         """The trained network; a finished training is only loaded."""
@@ -135,26 +162,20 @@ class Experiment:
         name = f"db {self.genotype_id(picks)} {seed}"
         return float(self._kept(name, lambda: score(self.bench, self.trained(picks, seed))))
 
-    def measured(self, networks: Mapping[str, tuple[Picks, int]]) -> dict[str, float]:
-        """Name -> measured ms of networks with trained weights (picks, seed), all timed in turns."""
-        ids = {name: (self.genotype_id(picks), seed) for name, (picks, seed) in networks.items()}
+    def measured(self, networks: Sequence[tuple[Picks, int]]) -> list[float]:
+        """Measured ms of networks with trained weights (picks, seed), all timed in turns; equal ones once."""
+        names = [f"{self.genotype_id(picks)}-{seed}" for picks, seed in networks]
 
         def run() -> dict[str, float]:
-            # A network that several arms found is timed once.
             graphs = {}
-            for name, (picks, seed) in networks.items():
-                if "-".join(map(str, ids[name])) not in graphs:
-                    network = self.trained(picks, seed)
-                    graphs["-".join(map(str, ids[name]))] = export_onnx(network, network.multiple, network.scale)
+            for name, (picks, seed) in dict(zip(names, networks, strict=True)).items():
+                network = self.trained(picks, seed)
+                graphs[name] = export_onnx(network, network.multiple, network.scale)
             timings = time_graphs(graphs, self.setting.target, (self.setting.side, self.setting.side), TIMING)
-            return {key: timing.ms for key, timing in timings.items()}
+            return {name: timing.ms for name, timing in timings.items()}
 
-        found = self._kept(f"ms {content_hash(sorted(ids.values()))}", run)
-        return {name: found["-".join(map(str, key))] for name, key in ids.items()}
-
-    def static(self, arm: str) -> Prices:
-        """The arm's counted metric at the budget's size."""
-        return static_prices(self.space, self.config, UNITS[arm], self.setting.side, self.setting.side)
+        found = self._kept(f"ms {content_hash(sorted(set(names)))}", run)
+        return [found[name] for name in names]
 
     def _table(self) -> LatencyModel:
         space = get_space(self.setting.method.space)
@@ -168,34 +189,24 @@ class Experiment:
         table.require(target, space, config, describe_host())
         return LatencyModel(table)
 
-    def _searched(self, arm: str, seed: int) -> Picks:
+    def _searched(self, condition: Condition, arm: str, seed: int, name: str) -> Probabilities:
         method = self.setting.method
         preset = method.preset("default", self.bench.task).search
         settings = SearchConfig.model_validate({**preset.model_dump(), **self.setting.search, "seed": seed})
+        relaxations = method.relaxation_of(dict.fromkeys(method.relaxations, condition.relaxation))
+        complexity = self._complexity(self.budget(condition.share), arm, settings)
+        place = self.folder / "searches" / name.replace(" ", "-")
         _, result = short_search(
-            self.space, self.config, method.relaxation_of({}), settings, self.bench,
-            complexity=self._complexity(arm, settings), folder=self.folder / "searches" / f"{arm}-{seed}",
-        )  # fmt: skip
-        write_json(self.folder / "searches" / f"{arm}-{seed}.json", result.probabilities)
-        return self.derive(arm, result.probabilities)
+            self.space, self.config, relaxations, settings, self.bench, complexity=complexity, folder=place
+        )
+        return result.probabilities
 
-    def derive(self, arm: str, probabilities: Mapping[str, Mapping[str, float]]) -> Picks:
-        """The best network by these probabilities that is predicted to keep the budget, picked in the arm's metric."""
-        if arm not in UNITS:
-            return derive_picks(probabilities, self.model, self.budget)
-        prices = self.static(arm)
-        _, picks = largest_limit(
-            lambda limit: best_path(self.arcs, self.kinds, probabilities, prices, limit),
-            self.ms_of, cheapest(self.arcs, prices), dearest(self.arcs, prices), self.budget.ms,
-        )  # fmt: skip
-        return picks
-
-    def _complexity(self, arm: str, settings: SearchConfig) -> Complexity:
+    def _complexity(self, budget: Budget, arm: str, settings: SearchConfig) -> Complexity:
         if arm == "none":
             return NoComplexity()
         prices = self.static(arm) if arm in UNITS else self.ms_prices
         # The product's rule: as far between cheapest and dearest in this unit as the budget is in milliseconds.
-        share = (self.budget.ms - self.fastest) / (self.slowest - self.fastest)
+        share = (budget.ms - self.fastest) / (self.slowest - self.fastest)
         low, high = cheapest(self.arcs, prices), dearest(self.arcs, prices)
         expected = Expectation(prices, self.model.terms, self.space.candidates(self.config))
         return BudgetPrice(expected, low + share * (high - low), settings.price_rate, settings.price_max)
@@ -203,16 +214,14 @@ class Experiment:
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives, from the journal if it is there: one JSON line per finished piece."""
         path = self.folder / "journal.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        known = {record["name"]: record["value"] for record in map(json.loads, lines)}
+        text = path.read_text() if path.is_file() else ""
+        known = {record["name"]: record["value"] for record in map(json.loads, text.splitlines())}
         if name not in known:
             start = time.process_time()
-            record = {"name": name, "value": make()}
-            record["cpu_s"] = round(time.process_time() - start, 1)
-            # Read anew: making it may have added lines of its own.
-            before = path.read_text() if path.is_file() else ""
-            write_text(path, before + json.dumps(record) + "\n")
-            return record["value"]
+            value = make()
+            seconds = round(time.process_time() - start, 1)
+            write_text(path, text + json.dumps({"name": name, "value": value, "cpu_s": seconds}) + "\n")
+            return value
         return known[name]
 
 

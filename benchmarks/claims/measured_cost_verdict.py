@@ -2,9 +2,11 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from benchmarks.claims.common import Verdict
 
@@ -36,14 +38,13 @@ class Margin:
         return "won" if self.db > 0 else "lost"
 
 
-def paired_margin(rival: str, arm: Sequence[float], other: Sequence[float], sampling: float = 0.0) -> Margin:
+def paired_margin(rival: str, arm: Sequence[float], other: Sequence[float]) -> Margin:
     """Compare seed by seed: both were searched and trained with the same seeds, so what a seed does to both cancels.
 
     Args:
         rival: Name.
         arm: dB per seed.
         other: The rival's dB, for the same seeds in the same order.
-        sampling: A further standard error that seeds do not show: that of the mean over a few random networks.
 
     Raises:
         ValueError: Different numbers of seeds, or fewer than two.
@@ -51,13 +52,23 @@ def paired_margin(rival: str, arm: Sequence[float], other: Sequence[float], samp
     if len(arm) != len(other) or len(arm) < 2:
         raise ValueError(f"need the same two or more seeds of both, got {len(arm)} and {len(other)}")
     differences = [a - b for a, b in zip(arm, other, strict=True)]
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    return Margin(rival, statistics.fmean(differences), math.hypot(error, sampling))
+    return Margin(rival, statistics.fmean(differences), _error_of_mean(differences))
 
 
-def sampling_error(network_means: Sequence[float]) -> float:
-    """Standard error of the mean over drawn networks; one dB per network."""
-    return statistics.stdev(network_means) / math.sqrt(len(network_means))
+def independent_margin(rival: str, arm: Sequence[float], others: Sequence[float]) -> Margin:
+    """Compare the mean of one group with that of another; a group's spread is its own.
+
+    Raises:
+        ValueError: A group has fewer than two.
+    """
+    if min(len(arm), len(others)) < 2:
+        raise ValueError(f"need two or more of both, got {len(arm)} and {len(others)}")
+    error = math.hypot(_error_of_mean(arm), _error_of_mean(others))
+    return Margin(rival, statistics.fmean(arm) - statistics.fmean(others), error)
+
+
+def _error_of_mean(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def rank_among(db: float, others: Sequence[float]) -> int:
@@ -77,3 +88,17 @@ def verdict(margins: Sequence[Margin]) -> tuple[Verdict, str]:
         if rivals
     ]
     return "holds" if won and not tied and not lost else "does not hold", f"Latency is {'; '.join(words)}."
+
+
+def joint_verdict(margins: Mapping[str, Sequence[Margin]]) -> tuple[Verdict, str]:
+    """`holds` only if it holds under every condition; the words of all of them."""
+    found = {condition: verdict(of_rivals) for condition, of_rivals in margins.items()}
+    every = bool(found) and all(outcome == "holds" for outcome, _ in found.values())
+    words = " ".join(f"{condition}: {text}" for condition, (_, text) in found.items())
+    return "holds" if every else "does not hold", words
+
+
+def above_line(points: Sequence[tuple[float, float]], ms: float, db: float) -> float:
+    """How many dB a network is above the straight line through (ms, dB) of others, at its own ms."""
+    slope, intercept = np.polyfit([x for x, _ in points], [y for _, y in points], 1)
+    return float(db - (intercept + slope * ms))

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside, adds up the storages that operations make and subtracts those that die, backward pass included.
 
     What existed before (weights, optimiser states, gradients that are added to) does not count; nor does scratch memory
@@ -24,9 +24,9 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, before: Iterable[Tensor] = ()) -> None:
-        super().__init__()
-        self.live = 0
-        self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live: int = 0
+        self.peak: int = 0
         self._before = {tensor.untyped_storage()._cdata for tensor in before}
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
@@ -64,7 +64,8 @@ def peak_bytes(step: Callable[[], Tensor], parameters: Iterable[Tensor]) -> int:
         parameters: Everything trained. Gradients that they hold are added to and do not count.
     """
     before = [t for p in parameters for t in (p, p.grad) if t is not None]
-    with LiveBytes(before) as counter:
+    counter = LiveBytes(before)
+    with counter:
         step().backward()  # type: ignore[no-untyped-call]
     return counter.peak
 

@@ -10,6 +10,8 @@ PITCH = 1.9
 """Columns from one layer to the next."""
 LEVEL = 1.3
 """Rows from one level to the next."""
+PAGE = 16
+"""Columns of a page of cells."""
 
 
 def hinas_diagram(config: HiNASConfig, picks: Mapping[str, str]) -> Diagram:
@@ -26,17 +28,22 @@ def hinas_diagram(config: HiNASConfig, picks: Mapping[str, str]) -> Diagram:
         Link("stem", "decoder", "joined with the last cell", way="over", lift=0.3),
         Link("input", "output", skip, way="over", lift=0.9),
     ]
-    frames = []
-    row = LEVEL * len(config.factors) + 0.6
-    for layer in (STEM + 1,) if config.tied else range(STEM + 1, config.layers + 1):
-        name = "all layers" if config.tied else f"layer {layer}"
-        frame = Frame(f"cell{layer}", 0, row, 2 * config.nodes + 3.2, HEADER + 2 * config.nodes + 1.2, f"cell of {name}")
-        frames.append(frame)
-        boxes += _cell_boxes(config, picks, layer, row + HEADER)
+    frames = list(_frames(config, LEVEL * len(config.factors) + 0.6))
+    for layer, frame in enumerate(frames, start=STEM + 1):
+        boxes += _cell_boxes(config, picks, layer, frame)
         links += _cell_links(config, picks, layer)
-        row += frame.height + 0.4
     kinds = (CELL, *operation_kinds((*config.operations, NONE)))
     return Diagram(tuple(boxes), tuple(links), "cells on a path of widths", tuple(frames), kinds)
+
+
+def _frames(config: HiNASConfig, top: float) -> Iterator[Frame]:
+    """One for each cell that decides for itself, side by side as far as the page is wide."""
+    width, height = 2 * config.nodes + 3.2, HEADER + 2 * config.nodes + 1.2
+    beside = max(1, int(PAGE // (width + 0.4)))
+    for number in range(1 if config.tied else config.layers):
+        name = "all layers" if config.tied else f"layer {number + 1}"
+        column, row = (width + 0.4) * (number % beside), top + (height + 0.4) * (number // beside)
+        yield Frame(f"cell{number + 1}", column, row, width, height, f"cell of {name}")
 
 
 def _path(config: HiNASConfig, picks: Mapping[str, str]) -> Path:
@@ -100,21 +107,28 @@ def _kept(config: HiNASConfig, picks: Mapping[str, str], layer: int, node: int) 
     return [source for source in sources(node) if picks[config.edge(layer, node, source)] != NONE]
 
 
-def _cell_boxes(config: HiNASConfig, picks: Mapping[str, str], layer: int, row: float) -> Iterator[Box]:
+def _input_name(config: HiNASConfig, layer: int, source: int) -> str:
+    before = layer - KEPT + source
+    if config.tied:
+        return f"layer - {KEPT - source}"
+    return f"layer {before}" if before > STEM else "stem" if before == STEM else "stem, hidden"
+
+
+def _cell_boxes(config: HiNASConfig, picks: Mapping[str, str], layer: int, frame: Frame) -> Iterator[Box]:
     """Stairs: each node stands right of and below what it may come from, so that no link crosses a box."""
-    for source, label in enumerate(("layer before the last", "last layer")):
-        yield Box(_state(layer, source), 0.1 + source, row, label, height=0.9)
+    left, row = frame.column, frame.row + HEADER
+    for source in range(KEPT):
+        yield Box(_state(layer, source), left + 0.1 + source, row, _input_name(config, layer, source), height=0.9)
     for node in range(config.nodes):
         for place, source in enumerate(_kept(config, picks, layer, node)):
             edge = config.edge(layer, node, source)
             name = picks[edge]
-            yield Box(
-                f"cell{layer}.{edge}", 2.1 + 2 * node, row + 1 + 2 * node + place, name, name, picks=((edge, name),)
-            )
-        yield Box(_state(layer, KEPT + node), 3.1 + 2 * node, row + 1.5 + 2 * node, f"node {node}", detail="sum")
-    yield Box(
-        f"cell{layer}.output", 2.1 + 2 * config.nodes, row + 1, "all nodes", detail="side by side", height=2 * config.nodes
-    )
+            column = left + 2.1 + 2 * node
+            yield Box(f"cell{layer}.{edge}", column, row + 1 + 2 * node + place, name, name, picks=((edge, name),))
+        column = left + 3.1 + 2 * node
+        yield Box(_state(layer, KEPT + node), column, row + 1.5 + 2 * node, f"node {node}", detail="sum")
+    column, height = left + 2.1 + 2 * config.nodes, 2.0 * config.nodes
+    yield Box(f"cell{layer}.output", column, row + 1, "all nodes", detail="side by side", height=height)
 
 
 def _cell_links(config: HiNASConfig, picks: Mapping[str, str], layer: int) -> Iterator[Link]:

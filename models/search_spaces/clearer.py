@@ -9,9 +9,11 @@ Not taken over: the released parallel module overwrites its input list, so that 
 result; networks derived from it compute something else.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from models.cost import Carrier, CostTerm
+from models.diagram import Diagram
 from models.multiscale import (
     MultiScaleNetwork,
     TrunkConfig,
@@ -19,6 +21,7 @@ from models.multiscale import (
     module_reference,
     module_terms,
 )
+from models.multiscale_diagram import trunk_diagram
 from models.network import Network
 from models.site import Site
 from models.space import Space
@@ -57,6 +60,10 @@ class ClearerSpace(Space[ClearerConfig]):
     def reference_picks(self, config: ClearerConfig) -> dict[str, str]:
         """Parallel and fusion by turns."""
         return module_reference(config)
+
+    def diagram(self, config: ClearerConfig, picks: Mapping[str, str]) -> Diagram:
+        """Scales and columns."""
+        return trunk_diagram(config, picks)
 
     def task_config(self, scale: int) -> dict[str, Any]:
         """The scale alone."""

@@ -28,8 +28,10 @@ from typing import Any
 import numpy as np
 
 from models.cost import Carrier, CostTerm
+from models.diagram import Diagram
 from models.hinas import costs, decisions
 from models.hinas.config import KEPT, STEM, HiNASConfig, Path, sources
+from models.hinas.diagram import hinas_diagram
 from models.hinas.network import HiNAS
 from models.network import Network
 from models.site import Site
@@ -100,6 +102,10 @@ class HiNASSpace(Space[HiNASConfig]):
             probabilities: Choice id -> candidate -> probability, for all choices.
         """
         return decisions.paper_picks(config, probabilities)
+
+    def diagram(self, config: HiNASConfig, picks: Mapping[str, str]) -> Diagram:
+        """The path among all layers and levels, and the cells."""
+        return hinas_diagram(config, picks)
 
     def task_config(self, scale: int) -> dict[str, Any]:
         """The paper's sizes after the search: larger for what keeps its size, smaller for super-resolution."""

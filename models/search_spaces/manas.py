@@ -16,7 +16,7 @@ edge; complexity weights in another order than the candidates. Here every edge i
 network holds what was picked.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from models.cost import Carrier, CostTerm, OpKey, when
+from models.diagram import Box, Diagram, Link, picked
 from models.mixed import weighted_sum
 from models.multiscale import (
     MultiScaleNetwork,
@@ -35,6 +36,7 @@ from models.multiscale import (
     module_terms,
     plan_stages,
 )
+from models.multiscale_diagram import CellPicture, Cells, trunk_diagram
 from models.network import Network
 from models.operations import OPERATIONS, make_operation
 from models.operations.basic import Nothing
@@ -55,6 +57,8 @@ GATES = (
     "cbam4",
 )
 REFERENCE_GATE = "skip"
+GATE_WIDTH, GATE_PITCH = 1.35, 1.65
+"""Columns of a gate in a picture, and from one to the next."""
 LAST_REDUCTION = 16
 LAST_HIDDEN = 2
 """Hidden units of the closing gate, at least: as many as at the published 32 channels."""
@@ -209,6 +213,29 @@ class ManasSpace(Space[ManasConfig]):
         gate = REFERENCE_GATE if REFERENCE_GATE in config.attentions else config.attentions[-1]
         edges = {choice_id: gate for choice_id, _, _ in gate_choices(config) if len(config.attentions) > 1}
         return module_reference(config) | edges
+
+    def diagram(self, config: ManasConfig, picks: Mapping[str, str]) -> Diagram:
+        """Scales and columns, and the gates of every cell: below each other the sums, beside each other their edges."""
+
+        def picture(prefix: str, channels: int, column: float, row: float) -> CellPicture:
+            boxes, links = [], []
+            for edge in plan_edges(config.groups):
+                choice = f"{prefix}.edge{edge.number}"
+                name, pairs = picked(picks, choice, config.attentions)
+                beside = 0 if edge.source is None else edge.source + 1
+                detail = f"{channels // config.groups} ch"
+                place = column + GATE_PITCH * beside, row + edge.into
+                boxes.append(
+                    Box(choice, *place, name, name, detail, width=GATE_WIDTH, part=name != "none", picks=pairs)
+                )
+                if edge.source is not None:
+                    # The last edge into the sum that this one comes from stands for that sum.
+                    last = max(other.number for other in plan_edges(config.groups) if other.into == edge.source)
+                    links.append(Link(f"{prefix}.edge{last}", choice, part=name != "none"))
+            return CellPicture(tuple(boxes), tuple(links))
+
+        width = GATE_PITCH * (config.groups - 1) + GATE_WIDTH
+        return trunk_diagram(config, picks, Cells(width, config.groups, picture, config.attentions))
 
     def task_config(self, scale: int) -> dict[str, Any]:
         """The scale alone."""

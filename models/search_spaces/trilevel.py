@@ -17,19 +17,21 @@ network (see `models.operations.slimmable`).
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from torch import nn
 
 from models.cost import Carrier, Condition, CostTerm, OpKey, when
+from models.diagram import Diagram
 from models.exit_tree import CELL, UP
 from models.network import Network
 from models.operations import make_operation
 from models.site import Site
 from models.space import Space
 from models.trellis import END, START, Arc
+from models.trilevel_diagram import trilevel_diagram
 from models.trilevel_network import EXIT, UP_OPERATION, Trilevel, TrilevelConfig
 
 RETURN_OPERATION = "slim_skip"
@@ -116,6 +118,10 @@ class TrilevelSpace(Space[TrilevelConfig]):
         node = CELL * ((config.cells + 1) // 2)
         wanted = {REFERENCE_OPERATION, str(config.widths[len(config.widths) // 2])}
         return _picks_at(config, node, lambda _, names: next((name for name in names if name in wanted), names[0]))
+
+    def diagram(self, config: TrilevelConfig, picks: Mapping[str, str]) -> Diagram:
+        """The exit in the tree, and the trunk that leads there."""
+        return trilevel_diagram(config, picks)
 
     def task_config(self, scale: int) -> dict[str, Any]:
         """The scale alone; which head suits a task is the method's to say."""

@@ -6,7 +6,7 @@ not public; everything beyond that sentence is our reconstruction: the macro lay
 width choice (config `widths=(1.0,)` switches it off and leaves the 5 x 5 x 2 choices per block).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,12 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from models.cost import Carrier, CostTerm, OpKey, when
+from models.diagram import Diagram
 from models.network import Network
 from models.operations import OPERATIONS
 from models.site import DerivedSite, Site
 from models.space import Space, SpaceConfig
+from models.unet_diagram import unet_diagram
 from models.upscale import BicubicPhases
 
 REFERENCE_CONVOLUTION = "conv3x3"
@@ -236,6 +238,10 @@ class UNetSpace(Space[UNetConfig]):
                 carrier = _carrier(config, plan, widest, reference, reference, attention)
                 found.setdefault(carrier.keys, carrier)
         return tuple(found.values())
+
+    def diagram(self, config: UNetConfig, picks: Mapping[str, str]) -> Diagram:
+        """The blocks in their U."""
+        return unet_diagram(config, picks, tuple(plan_blocks(config)))
 
     def task_config(self, scale: int) -> dict[str, Any]:
         """Enlarging works on few pixels already; only same-size tasks fold pixels into channels at the entry."""

@@ -47,7 +47,13 @@ def _recipes(task: Task) -> tuple[Preset, ...]:
     quick = {**small, "stages": (2, 3), "modules": 2}
     return (
         shared_preset("smoke", small, search={**search, "batch": 1}, train={**train, "batch": 1}, train_versions=True),
-        shared_preset("quick", quick, search={**search, "batch": 2}, train={**train, "batch": 3}, train_versions=True),
+        shared_preset(
+            "quick",
+            quick,
+            search={**search, "steps": 80, "warmup": 60, "batch": 2},
+            train={**train, "steps": 400, "batch": 2},
+            train_versions=True,
+        ),
         shared_preset(
             "default",
             {"channels": 16, "residual": True},

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models import Choice, Selection, make_operation
-from models.mixed import MixedOperation, WidthMask
+from models.mixed import MixedOperation, WidthMask, _frozen_statistics
 
 NAMES = ("conv3x3", "separable3x3", "conv5x5", "dilated3x3", "separable5x5")
 
@@ -169,3 +169,69 @@ def test_a_relaxed_width_weighs_a_channel_by_the_widths_that_hold_it() -> None:
     choice.decide(Selection(torch.tensor([0.25, 0.75]), (0, 1)))
     masked = WidthMask(choice, (2, 4))(torch.ones(1, 4, 1, 1)).flatten().tolist()
     assert masked == [1.0, 1.0, 0.75, 0.75]
+
+
+class TestProbingNormalisedLayers:
+    """Candidates with batch normalisation: a probe is no training step."""
+
+    NAMES = ("act_conv3x3", "act_separable3x3", "act_dilated3x3")
+
+    def layer(self) -> MixedOperation:
+        torch.manual_seed(0)
+        choice = Choice("c", "operation", self.NAMES)
+        return MixedOperation(choice, {name: make_operation(name, 4, 4) for name in self.NAMES}).double().train()
+
+    @staticmethod
+    def statistics(layer: nn.Module) -> list[Tensor]:
+        return [
+            m.running_var.clone()
+            for m in layer.modules()
+            if isinstance(m, nn.BatchNorm2d) and m.running_var is not None
+        ]
+
+    def test_running_statistics_are_left_alone_and_their_pace_is_restored(self) -> None:
+        layer = self.layer()
+        layer.choice.decide(Selection(one_hot(layer.choice.raw, 1), (1,), probe=True))
+        before = {name: self.statistics(candidate) for name, candidate in layer.candidates.items()}
+        output = layer(torch.rand(2, 4, 6, 6, dtype=torch.float64))
+        forward = {name: self.statistics(candidate) for name, candidate in layer.candidates.items()}
+        torch.autograd.backward(loss_of(output))
+        after = {name: self.statistics(candidate) for name, candidate in layer.candidates.items()}
+        for name in self.NAMES:
+            # The one that ran has seen its batch, once; probing has shown nobody anything.
+            assert all(map(torch.equal, before[name], forward[name])) == (name != self.NAMES[1])
+            assert all(map(torch.equal, forward[name], after[name]))
+        norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
+        assert len(norms) > 3
+        assert {norm.momentum for norm in norms} == {nn.BatchNorm2d(1).momentum}
+
+    def test_a_plain_forward_pass_would_move_them(self) -> None:
+        """The planted fault of the test above."""
+        layer = self.layer()
+        resting = layer.candidates[self.NAMES[0]]
+        before = self.statistics(resting)
+        with torch.no_grad():
+            resting(torch.rand(2, 4, 6, 6, dtype=torch.float64))
+        assert not any(map(torch.equal, before, self.statistics(resting)))
+
+    def test_a_failing_probe_restores_the_pace_as_well(self) -> None:
+        layer = self.layer()
+        norm = next(module for module in layer.modules() if isinstance(module, nn.BatchNorm2d))
+
+        def fail() -> None:
+            with _frozen_statistics(list(layer.candidates.values())):
+                assert norm.momentum == 0.0
+                raise RuntimeError("planted")
+
+        with pytest.raises(RuntimeError, match="planted"):
+            fail()
+        assert norm.momentum == nn.BatchNorm2d(1).momentum
+
+    def test_the_gradient_is_still_that_of_the_literal_sum(self) -> None:
+        x = torch.rand(2, 4, 6, 6, dtype=torch.float64, requires_grad=True)
+        expected = literal_gradients(self.layer(), x, 1)[1]
+        layer = self.layer()
+        layer.choice.decide(Selection(one_hot(layer.choice.raw, 1), (1,), probe=True))
+        torch.autograd.backward(loss_of(layer(x)))
+        assert layer.choice.raw.grad is not None
+        assert torch.allclose(layer.choice.raw.grad, expected, rtol=1e-9, atol=1e-9)

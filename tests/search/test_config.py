@@ -18,7 +18,17 @@ def config(**values: Any) -> RunConfig:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"budget": 20}, {"budget_ms": 0}, {"budget_ms": -1.0}, {"height": 8}, {"width": 0}, {"seed": -1}, {"method": 3}],
+    [
+        {"budget": 20},
+        {"budget_ms": 0},
+        {"budget_ms": -1.0},
+        {"height": 8},
+        {"width": 0},
+        {"seed": -1},
+        {"method": 3},
+        {"complexity": "size"},
+        {"relaxations": {"depth": "softmax"}},
+    ],
 )
 def test_unknown_keys_and_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
@@ -45,7 +55,10 @@ def test_overrides_and_seed_reach_the_stages() -> None:
         ({"task": "super-resolution"}, MillisightError, "needs a scale: 2, 4"),
         ({"scale": 2}, MillisightError, "denoise has no scale 2"),
         ({"method": "enas"}, SearchError, "unknown method"),
-        ({"preset": "huge"}, SearchError, "unknown preset"),
+        ({"preset": "huge"}, SearchError, "unknown preset 'huge'; method autoderain has smoke"),
+        ({"relaxations": {"width": "hard"}}, SearchError, "unknown relaxation hard; known: softmax"),
+        ({"relaxations": {"exit": "softmax"}}, SearchError, "has no choices of kind exit; it has operation, width"),
+        ({"method": "hinas", "relaxations": {"route": "proximal"}}, SearchError, "kind route cannot"),
         ({"target": "cuda-tensorrt-fp16"}, TargetError, "Targets that exist"),
     ],
 )
@@ -55,7 +68,10 @@ def test_unknown_names_are_refused(values: dict[str, Any], error: type[Exception
 
 
 def test_ids_differ_when_anything_differs_and_are_readable() -> None:
-    others = [config(), config(seed=1), config(budget_ms=3.0), config(width=256), config(train={"steps": 9})]
+    others = [
+        config(), config(seed=1), config(budget_ms=3.0), config(width=256), config(train={"steps": 9}),
+        config(complexity="flops"), config(relaxations={"width": "gumbel"}), config(teacher="runs/x/bundle"),
+    ]  # fmt: skip
     assert len({other.id for other in others}) == len(others)
     assert config().id == config().id
     assert config().id.startswith("denoise-autoderain-smoke-")
@@ -64,7 +80,7 @@ def test_ids_differ_when_anything_differs_and_are_readable() -> None:
 
 def test_ids_are_pinned() -> None:
     """The id names the folder of a run: one that changes silently orphans an interrupted run."""
-    assert config().id == "denoise-autoderain-smoke-986db1af"
+    assert config().id == "denoise-autoderain-smoke-9be15c6e"
 
 
 def test_a_folder_belongs_to_one_config(tmp_path: Path) -> None:
@@ -83,3 +99,28 @@ def test_sizes_that_do_not_fit_the_space_are_refused() -> None:
     plan = Plan(config())
     with pytest.raises(ModelError, match="channels"):
         plan.space.parse_config({"channels": (7,)})
+
+
+def test_relaxations_of_a_run_replace_those_of_the_method() -> None:
+    plan = Plan(config(relaxations={"width": "softmax"}))
+    assert {kind: entry.name for kind, entry in plan.relaxations.items()} == {
+        "operation": "proximal",
+        "width": "softmax",
+    }
+
+
+def test_the_task_gives_way_to_the_preset_and_what_is_searched_to_the_search() -> None:
+    """HiNAS in preset paper: sizes of the task, then of the preset; half the channels in the supernet alone."""
+    plan = Plan(config(method="hinas", preset="paper", task="super-resolution", scale=4))
+    derived, searched = plan.space_config.model_dump(), plan.searched_config.model_dump()
+    assert (derived["scale"], derived["layers"], derived["channels"], searched["channels"]) == (4, 2, 16, 8)
+    assert {name for name in derived if derived[name] != searched[name]} == {"channels"}
+    small = Plan(config(method="hinas", preset="smoke", task="super-resolution", scale=4))
+    assert small.space_config.model_dump()["layers"] == 1
+    assert small.searched_config == small.space_config
+
+
+def test_a_run_reads_back_the_same(tmp_path: Path) -> None:
+    wanted = config(relaxations={"width": "gumbel"}, complexity="paper", teacher="somewhere", search={"steps": 4})
+    open_run(wanted, tmp_path)
+    assert RunConfig.model_validate_json((tmp_path / "config.json").read_text()) == wanted

@@ -1,10 +1,11 @@
-"""Derivation against brute force over every network of small random problems."""
+"""Derivation against brute force over every network of small random problems, and against each paper's own rule."""
 
+import dataclasses
 import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import CostTerm, OpKey
+from models import END, START, Arc, CostTerm, OpKey, get_space
 from models.trellis import knapsack_trellis
 from search import Budget, BudgetError
-from search.derive import FLOOR, GRID, derive_picks, fastest_and_slowest
+from search.costs import Prices
+from search.derive import FLOOR, GRID, best_path, cheapest, dearest, derive_picks, fastest_and_slowest
 from search.latency.model import LatencyModel
 
 MakeModel = Callable[..., LatencyModel]
@@ -172,3 +174,174 @@ def test_too_many_joint_picks_are_refused_by_name() -> None:
         knapsack_trellis(candidates, [first, second])
     arcs = knapsack_trellis(candidates, [first])
     assert Counter(arc.source for arc in arcs) == {"start": 3600, "group1": 60}
+
+
+# Spaces whose networks leave choices out: a path of widths and kept edges, an exit and what lies before it.
+PATHS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("hinas", {"layers": 2, "nodes": 1, "channels": 4, "operations": ("act_conv3x3", "act_separable3x3", "skip")}),
+    ("hinas", {"layers": 1, "nodes": 2, "channels": 4, "operations": ("act_conv3x3", "skip"), "factors": (1.0, 2.0)}),
+    ("hinas", {"layers": 2, "nodes": 2, "channels": 4, "operations": ("act_conv3x3", "skip"), "tied": True}),
+    ("trilevel", {"channels": 16, "cells": 2, "ops": 2, "ups": 1, "operations": ("slim_skip", "slim_conv3x3")}),
+    ("trilevel", {"channels": 16, "cells": 1, "ops": 2, "ups": 2, "width_ratios": (0.5, 1.0)}),
+    ("trilevel", {"channels": 16, "cells": 3, "ops": 1, "ups": 0, "head": "bicubic"}),
+    ("clearer", {"channels": 8, "stages": (2, 3), "modules": 2}),
+    ("manas", {"channels": 8, "stages": (2,), "modules": 1, "attentions": ("skip", "cbam4", "none")}),
+)
+ALL_EXAMPLES = [
+    (name, number)
+    for name in ("unet", "hinas", "trilevel", "clearer", "manas")
+    for number in range(len(get_space(name).examples))
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A trellis with random prices and probabilities."""
+
+    space: Any
+    config: Any
+    arcs: tuple[Arc, ...]
+    prices: Prices
+    probabilities: Probabilities
+
+    def best(self, limit: float) -> dict[str, str]:
+        kinds = {name: choice.kind for name, choice in self.space.choices(self.config).items()}
+        return best_path(self.arcs, kinds, self.probabilities, self.prices, limit)
+
+    def price(self, picks: dict[str, str]) -> float:
+        return self.prices.of(self.space.cost_terms(self.config), picks)
+
+    def score(self, scores: list[tuple[str, str]]) -> float:
+        """As the module says: in full where all networks pick equally often, else against the choice's best."""
+        full = self.space.name != "trilevel"
+        total = 0.0
+        for choice, name in scores:
+            entry = self.probabilities[choice]
+            total += math.log(max(FLOOR, entry[name])) - (0.0 if full else math.log(max(FLOOR, *entry.values())))
+        return total
+
+    def own_rule(self) -> dict[str, str]:
+        """The paper's rule: the space's own, or the argmax of every choice."""
+        if hasattr(self.space, "paper_picks"):
+            found: dict[str, str] = self.space.paper_picks(self.config, self.probabilities)
+            return found
+        return {choice: max(entry, key=entry.__getitem__) for choice, entry in self.probabilities.items()}
+
+
+def problem(name: str, values: dict[str, Any], seed: int) -> Problem:
+    space: Any = get_space(name)
+    config = space.parse_config({"scale": 1, **values})
+    rng = np.random.default_rng(seed)
+    keys = sorted({term.key for term in space.cost_terms(config)})
+    rows = {key: float(rng.uniform(0.1, 2.0)) for key in keys}
+    fixed = 1.0 + sum(rows[term.key] for term in space.cost_terms(config) if not term.when)
+    probabilities = {
+        choice: dict(zip(names, rng.dirichlet(np.full(len(names), 0.7)).tolist(), strict=True))
+        for choice, names in space.candidates(config).items()
+    }
+    return Problem(space, config, space.trellis(config), Prices("ms", fixed, rows), probabilities)
+
+
+def every_path(arcs: tuple[Arc, ...]) -> Iterator[tuple[dict[str, str], list[OpKey], list[tuple[str, str]]]]:
+    """(picks, rows, what is scored) of every path through a trellis."""
+    leaving: dict[str, list[Arc]] = {}
+    for arc in arcs:
+        leaving.setdefault(arc.source, []).append(arc)
+    stack: list[tuple[str, dict[str, str], list[OpKey], list[tuple[str, str]]]] = [(START, {}, [], [])]
+    while stack:
+        node, picks, keys, scores = stack.pop()
+        if node == END:
+            yield picks, keys, scores
+            continue
+        stack += [
+            (arc.target, {**picks, **dict(arc.picks)}, [*keys, *arc.keys], [*scores, *arc.scores])
+            for arc in leaving[node]
+        ]
+
+
+@pytest.mark.parametrize(("name", "number"), ALL_EXAMPLES)
+def test_without_a_budget_it_is_the_papers_own_rule(name: str, number: int) -> None:
+    for seed in range(12):
+        case = problem(name, get_space(name).examples[number], seed)
+        picks = case.best(math.inf)
+        assert picks == case.own_rule(), seed
+    assert case.space.reached(case.config, picks) == picks  # a network, with nothing beside it
+
+
+@pytest.mark.parametrize(("name", "values"), PATHS)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_path_that_fits_the_budget_is_better(name: str, values: dict[str, Any], seed: int) -> None:
+    case = problem(name, values, seed)
+    every = list(every_path(case.arcs))
+    assert len(every) == case.space.num_networks(case.config)
+    priced = [(case.prices.fixed + sum(case.prices.rows[key] for key in keys), case.score(s)) for _, keys, s in every]
+    low, high = min(price for price, _ in priced), max(price for price, _ in priced)
+    assert cheapest(case.arcs, case.prices) == pytest.approx(low)
+    assert dearest(case.arcs, case.prices) == pytest.approx(high)
+    most = len(case.probabilities)
+    for share in (0.0, 0.1, 0.35, 0.7, 1.1):
+        limit = low + share * (high - low)
+        picks = case.best(limit)
+        (found,) = [place for place, (other, _, _) in enumerate(every) if other == picks]
+        price, score = priced[found]
+        assert price <= limit + 1e-9  # never over budget
+        # Costs are rounded up to the grid, once a decision: nothing that fits with that much to spare may be better.
+        spare = most * (limit - low) / GRID
+        assert score >= max((s for p, s in priced if p <= limit - spare), default=-math.inf) - 1e-9
+
+
+@pytest.mark.parametrize(("name", "number"), ALL_EXAMPLES)
+def test_a_budget_is_kept_by_a_network_of_the_space(name: str, number: int) -> None:
+    case = problem(name, get_space(name).examples[number], 1)
+    low, high = cheapest(case.arcs, case.prices), dearest(case.arcs, case.prices)
+    for share in (0.05, 0.4):
+        limit = low + share * (high - low)
+        picks = case.best(limit)
+        assert case.space.reached(case.config, picks) == picks  # a network, with nothing beside it
+        assert case.price(picks) <= limit + 1e-9
+
+
+def greedy(case: Problem, limit: float) -> dict[str, str]:
+    """The planted fault: start at the cheapest network, then take each better pick as long as it fits."""
+    picks = case.best(cheapest(case.arcs, case.prices))
+    for choice in picks:
+        for name in sorted(case.probabilities[choice], key=lambda n: -case.probabilities[choice][n]):
+            if case.price({**picks, choice: name}) <= limit:
+                picks[choice] = name
+                break
+    return picks
+
+
+def test_greedy_derivation_is_beaten() -> None:
+    beaten = 0
+    for seed in range(8):
+        case = problem("unet", CONFIGS[1], seed)
+        low, high = cheapest(case.arcs, case.prices), dearest(case.arcs, case.prices)
+        limit = low + 0.4 * (high - low)
+        ours, theirs = case.best(limit), greedy(case, limit)
+        assert case.price(theirs) <= limit
+        margin = case.score(list(ours.items())) - case.score(list(theirs.items()))
+        assert margin >= -1e-3
+        beaten += margin > 0.1
+    assert beaten >= 3
+
+
+def test_ranking_kept_edges_against_their_own_best_would_not_be_the_papers_rule() -> None:
+    """The planted fault of scoring HiNAS' edges relative to the choice's own best candidate: all nodes tie."""
+    config = {"layers": 1, "nodes": 2, "channels": 4, "operations": ("act_conv3x3", "skip"), "factors": (1.0,)}
+    case = problem("hinas", config, 0)
+    edge = "layer1.node1.from{}"
+    sure = {"act_conv3x3": 0.8, "skip": 0.1, "none": 0.1}
+    unsure = {"act_conv3x3": 0.4, "skip": 0.3, "none": 0.3}
+    told = {**case.probabilities, edge.format(0): sure, edge.format(1): unsure, edge.format(2): sure}
+    picks = dataclasses.replace(case, probabilities=told).best(math.inf)
+    assert [picks[edge.format(n)] for n in range(3)] == ["act_conv3x3", "none", "act_conv3x3"]
+
+
+def test_a_deep_network_does_not_score_lower_for_being_deep() -> None:
+    config = {"channels": 16, "cells": 3, "ops": 2, "ups": 0, "width_ratios": (0.5, 1.0)}
+    case = problem("trilevel", config, 0)
+    nodes = case.space.candidates(case.config)["exit"]
+    flat = {c: dict.fromkeys(entry, 1 / len(entry)) for c, entry in case.probabilities.items()}
+    told = {**flat, "exit": {node: 0.34 if node == max(nodes, key=len) else 0.33 for node in nodes}}
+    assert dataclasses.replace(case, probabilities=told).best(math.inf)["exit"] == max(nodes, key=len)

@@ -225,8 +225,8 @@ def test_super_resolution_goes_the_whole_way(
     pictures: Path, finished: Finished, tmp_path: Path, make_table: MakeTable
 ) -> None:
     enlarging = config(
-        pictures, task="super-resolution", scale=2, height=16, width=24, method="darts",
-        search={"patch": 8}, train={"patch": 8},
+        pictures, task="super-resolution", scale=2, height=16, width=24,
+        relaxations={"operation": "softmax", "width": "softmax"}, search={"patch": 8}, train={"patch": 8},
     )  # fmt: skip
     planted = tmp_path / "table.json"
     make_table(Plan(enlarging).space_config.model_dump(), sizes=((16, 24),)).save(planted)
@@ -239,6 +239,74 @@ def test_super_resolution_goes_the_whole_way(
     assert Restorer.load(bundle, TARGET).restore_array(image).shape == (3, 42, 66)
     with pytest.raises(TableError, match="config"):
         search_latency_aware(enlarging.model_copy(update={"seed": 3}), tmp_path, table=finished.table)
+
+
+# Each method once, each with something that the others do not have. The table is planted: no time is spent on it.
+METHOD_RUNS: tuple[dict[str, Any], ...] = (
+    {"method": "hinas", "task": "denoise"},
+    {"method": "manas", "task": "derain", "complexity": "paper"},
+    {"method": "clearer", "task": "denoise", "complexity": "parameters"},
+    {"method": "trilevel", "task": "super-resolution", "scale": 2},
+    {"method": "autoderain", "task": "derain", "complexity": "flops"},
+)
+TINY: dict[str, Any] = {"search": {"steps": 2, "warmup": 1}, "train": {"steps": 2}}
+
+
+@pytest.mark.parametrize("values", METHOD_RUNS, ids=lambda values: values["method"])
+def test_every_method_goes_the_whole_way(
+    values: dict[str, Any], pictures: Path, tmp_path: Path, make_table: MakeTable
+) -> None:
+    chosen = config(pictures, **values, **TINY)
+    plan = Plan(chosen)
+    planted = tmp_path / "table.json"
+    make_table(plan.space_config.model_dump(mode="json"), of=plan.space.name, sizes=((32, 32),)).save(planted)
+    report = search_latency_aware(chosen, tmp_path, table=planted)
+    assert 0 < report["measured_ms"] <= report["budget_ms"]
+    assert np.isfinite(report["restored_db"])
+    folder = tmp_path / chosen.id
+    genotype = Genotype.load(folder / "genotype.json")
+    assert (genotype.space, genotype.config) == (plan.space.name, plan.space_config.model_dump(mode="json"))
+    probabilities = json.loads((folder / "probabilities.json").read_text())
+    assert set(genotype.picks) <= set(probabilities)
+    scale = plan.task.scale
+    image = np.random.default_rng(0).random((3, 21, 33), dtype=np.float32)
+    assert Restorer.load(Bundle.load(folder / "bundle"), TARGET).restore_array(image).shape == (
+        3,
+        21 * scale,
+        33 * scale,
+    )
+    (state,) = {tuple(sorted(set(line) - COMMON)) for line in map(json.loads, (folder / "search.jsonl").open())}
+    assert state == (() if chosen.complexity == "paper" else ("mean_loss", "price"))
+
+
+COMMON = {"step", "loss", "expected_ms", "entropy"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["hinas", "manas", "clearer", "trilevel"])
+@pytest.mark.parametrize(("task", "scale"), [("derain", None), ("super-resolution", 4)])
+def test_every_method_goes_from_nothing_to_a_bundle(
+    method: str, task: str, scale: int | None, pictures: Path, tmp_path: Path
+) -> None:
+    """The table measured as well."""
+    chosen = config(pictures, method=method, task=task, scale=scale)
+    assert search_latency_aware(chosen, tmp_path)["measured_ms"] > 0
+
+
+def test_a_teacher_takes_the_place_of_the_clean_picture(finished: Finished, pictures: Path, tmp_path: Path) -> None:
+    teacher = str(finished.folder / "bundle")
+    ends = []
+    for values in ({}, {"teacher": teacher}):
+        chosen = config(pictures, **TINY, **values)
+        search_latency_aware(chosen, tmp_path, table=finished.table)
+        ends.append(load_checkpoint(tmp_path / chosen.id / "weights.safetensors")[0])
+    alone, taught = ends
+    assert any(not torch.equal(alone[name], taught[name]) for name in alone.keys() & taught.keys())
+    elsewhere = config(pictures, task="derain", teacher=teacher, **TINY)
+    with pytest.raises(
+        RunError, match=r"teacher .* does denoise x1, this run does derain x1; name a bundle of the same"
+    ):
+        search_latency_aware(elsewhere, tmp_path, table=finished.table)
 
 
 SCRIPT = """
