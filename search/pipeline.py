@@ -27,7 +27,6 @@ from models import (
 )
 from runtime import (
     Bundle,
-    Engine,
     Lineage,
     Restorer,
     describe_host,
@@ -146,24 +145,34 @@ class Run:
             raw_batches,
             self.folder / "supernet.safetensors",
             self.folder / "search.jsonl",
-            identity=f"{self.config.id}|{model.table.id}",
+            identity=f"{self.config.id}|{model.table.id}{self._taught_by()}",
         )
         write_json(self.folder / "probabilities.json", result.probabilities)
         return result
 
     def _batches(self, samples: tuple[Sample, ...], patch: int, batch: int, seed: int, versions: bool) -> Batches:
         stream = BatchStream(self.plan.task, samples, patch, batch, seed, versions)
-        return stream if self.config.teacher is None else TaughtBatches(stream, self._teacher().run)
+        teacher = self._teacher()
+        if teacher is None:
+            return stream
+        engine = open_engine(teacher.folder / teacher.manifest.model_file, self.plan.target)
+        return TaughtBatches(stream, engine.run)
 
-    def _teacher(self) -> Engine:
-        assert self.config.teacher is not None
+    def _teacher(self) -> Bundle | None:
+        if self.config.teacher is None:
+            return None
         bundle = Bundle.load(Path(self.config.teacher))
         if (bundle.manifest.task, bundle.manifest.scale) != (self.plan.task.name, self.plan.task.scale):
             raise RunError(
                 f"teacher {bundle.folder} does {bundle.manifest.task} x{bundle.manifest.scale}, this run does "
                 f"{self.plan.task.name} x{self.plan.task.scale}; name a bundle of the same task"
             )
-        return open_engine(bundle.folder / bundle.manifest.model_file, self.plan.target)
+        return bundle
+
+    def _taught_by(self) -> str:
+        """Part of a checkpoint's identity: the folder's name alone would not notice that its bundle was replaced."""
+        teacher = self._teacher()
+        return "" if teacher is None else f"|taught by {teacher.manifest.lineage.onnx}"
 
     def derive(self, result: Callable[[], SearchResult], model: LatencyModel, budget: Budget) -> Genotype:
         """Stage 3: the genotype, built and timed until it keeps the budget."""
@@ -230,7 +239,7 @@ class Run:
             settings,
             checkpoint,
             self.device,
-            identity=f"{self.config.id}|{genotype.id}",
+            identity=f"{self.config.id}|{genotype.id}{self._taught_by()}",
         )
         assert isinstance(trained.network, Network)
         save_checkpoint(path, trained.network.state_dict(), {"genotype": genotype.id, "losses": trained.losses})

@@ -56,8 +56,15 @@ _LENGTHS: dict[str, dict[str, Any]] = {
     },
     "quick": {
         "summary": "minutes on 2 cores: a small space, searched and trained briefly",
-        "search": {"steps": 120, "warmup": 80, "batch": 4, "patch": 32},
-        "train": {"steps": 500, "batch": 8, "patch": 48},
+        "search": {
+            "steps": 120,
+            "warmup": 80,
+            "batch": 4,
+            "patch": 32,
+            "weights": {"optimizer": "adam", "lr": 4e-3, "betas": (0.9, 0.999)},
+        },
+        # So few steps want a higher rate than long runs do.
+        "train": {"steps": 500, "batch": 8, "patch": 48, "lr": 4e-3},
         "validation_images": 6,
         "validation_crop": 192,
         "measure_seconds": 0.6,

@@ -17,6 +17,9 @@ from search.sparsest import Variant, circumradius, ordered, sparsestmax
 
 Phase = Literal["weights", "architecture"]
 
+REST = 0.2
+"""Share of a search in which a sparsestmax at its own pace is not pushed."""
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -170,7 +173,9 @@ class Sparsestmax:
     """Candidates in the support run; the support shrinks until one is left (Shao et al., SSN, CVPR 2019; Trilevel NAS).
 
     The radius grows with the search. Each choice's own schedule ends at its circumradius, so that every choice, large
-    or small, hardens at the same pace; the published schedule, r = t for all, is the other one.
+    or small, hardens at the same pace; the published schedule, r = t for all, is the other one. At its own pace a choice
+    also rests at radius zero for the first fifth: near the centre every push is a large one, and a vector of two entries
+    has no gradient once it is pushed, so its initial noise would decide.
 
     Args:
         name: How it is listed.
@@ -196,7 +201,9 @@ class Sparsestmax:
 
     def radius(self, count: int, progress: float) -> float:
         """Least distance from the centre of the simplex."""
-        return progress * (circumradius(count) if self.own_pace else 1.0)
+        if not self.own_pace:
+            return progress
+        return circumradius(count) * max(0.0, (progress - REST) / (1.0 - REST))
 
     def initialise(self, raw: Tensor, rng: np.random.Generator) -> None:
         """Small noise: equal entries have no direction in which to be pushed."""

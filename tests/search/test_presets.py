@@ -28,9 +28,9 @@ def test_a_shared_preset_is_its_lengths_with_the_methods_own_settings_on_top(nam
 
 def test_each_length_is_longer_than_the_one_before() -> None:
     presets = [shared_preset(name, {}) for name in LENGTHS]
-    for length in (lambda p: p.search.steps + p.search.warmup, lambda p: p.train.steps, lambda p: p.measure_seconds):
-        values = [length(preset) for preset in presets]
-        assert values == sorted(set(values))
+    lengths = [(p.search.steps + p.search.warmup, p.train.steps, p.measure_seconds) for p in presets]
+    for values in zip(*lengths, strict=True):
+        assert list(values) == sorted(set(values))
 
 
 def test_a_paper_preset_ships_the_last_weights() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models import Choice, make_operation
 from models.mixed import MixedOperation
 from search.relaxation import (
+    REST,
     GumbelOneHot,
     Moment,
     Phase,
@@ -243,8 +244,8 @@ class TestSparsestmax:
 
     def test_own_pace_is_the_share_of_the_circumradius_that_lies_behind(self) -> None:
         for count in (2, 4, 9):
-            assert [Sparsestmax().radius(count, t) for t in (0.0, 0.5, 1.0)] == pytest.approx(
-                [0.0, circumradius(count) / 2, circumradius(count)]
+            assert [Sparsestmax().radius(count, t) for t in (0.0, REST, 0.6, 1.0)] == pytest.approx(
+                [0.0, 0.0, circumradius(count) / 2, circumradius(count)]
             )
 
     def test_the_published_radius_is_the_progress_whatever_the_size(self) -> None:
@@ -273,7 +274,7 @@ class TestSparsestmax:
     def test_it_is_as_far_from_uniform_as_the_progress_asks(self, values: list[float], progress: float) -> None:
         weights = Sparsestmax().select(choice_of(values), moment(progress=progress)).weights.detach()
         count = len(values)
-        assert float((weights - 1 / count).norm()) >= progress * circumradius(count) - 1e-4
+        assert float((weights - 1 / count).norm()) >= Sparsestmax().radius(count, progress) - 1e-4
 
     @settings(deadline=None, max_examples=50)
     @given(values=VECTORS, progress=st.floats(0, 1))

@@ -97,7 +97,8 @@ def test_whatever_is_paid_for_milliseconds_are_still_shown(
 
 @pytest.mark.parametrize(
     ("name", "complexity", "unit"),
-    [(method.name, "parameters", "parameters") for method in METHODS] + [("trilevel", "flops", "MACs")],
+    [(name, "parameters", "parameters") for name in ("autoderain", "hinas", "clearer")]
+    + [("trilevel", "flops", "MACs")],
 )
 def test_counted_costs_are_held_to_as_large_a_share_as_the_budget(
     name: str, complexity: str, unit: Any, make_model: MakeModel
