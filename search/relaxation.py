@@ -173,9 +173,9 @@ class Sparsestmax:
     """Candidates in the support run; the support shrinks until one is left (Shao et al., SSN, CVPR 2019; Trilevel NAS).
 
     The radius grows with the search. Each choice's own schedule ends at its circumradius, so that every choice, large
-    or small, hardens at the same pace; the published schedule, r = t for all, is the other one. At its own pace a choice
-    also rests at radius zero for the first fifth: near the centre every push is a large one, and a vector of two entries
-    has no gradient once it is pushed, so its initial noise would decide.
+    or small, hardens at the same pace; the published schedule, r = t for all, is the other one. At its own pace a
+    choice also rests at radius zero for the first fifth: near the centre every push is a large one, and a vector of two
+    entries has no gradient once it is pushed, so its initial noise would decide.
 
     Args:
         name: How it is listed.
