@@ -25,7 +25,7 @@ from training import get_loss
 LIMIT = 1.1
 CLAIM = Claim(
     name="mdarts_memory",
-    text="A one-path search needs no more memory than training one deraining network.",
+    text="A one-path search needs no more activation memory than training one deraining network.",
     source="AutoDerain / MDARTS (Fu et al., VCIP 2021)",
     rule=f"activations of a search step (recompute in backward) at most {LIMIT} x those of a training step at 2, 4 and "
     "8 candidates, and the literal step above that",

@@ -101,3 +101,13 @@ def random_rows() -> Callable[[int], RowMs]:
         return ms
 
     return rows
+
+
+@pytest.fixture(scope="module")
+def model(make_model: MakeModel) -> LatencyModel:
+    """The 3x3 convolution costs ten times the separable one."""
+
+    def row(key: OpKey) -> float:
+        return {"conv3x3": 10.0, "separable3x3": 1.0}.get(key.operation, 0.5) * key.out_channels / 16
+
+    return make_model(row_ms=row)
