@@ -24,6 +24,7 @@ TEACHER ?=
 DATA ?=
 OUT ?= runs
 
+WORKERS ?= 2
 HOST ?= 127.0.0.1
 PORT ?= 3000
 
@@ -50,11 +51,14 @@ format: install ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: install ## everything that runs on a CPU in minutes
-	$(BIN)/pytest -m 'not slow and not gpu'
+# One process per core and one thread in each: threads of several test processes would fight for the same two cores.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+test: install ## everything that runs on a CPU in minutes; WORKERS=2
+	$(PYTEST) -m 'not slow and not gpu'
 
 test-all: install ## the slow ones too; GPU tests skip where there is none
-	$(BIN)/pytest
+	$(PYTEST)
 
 search-latency-aware: install ## measure, search, train, export; METHOD= TASK= SCALE= TARGET= BUDGET_MS= SIZE= PRESET= COMPLEXITY= TEACHER= DATA= OUT=
 	@$(BIN)/millisight search --task '$(TASK)' --method '$(METHOD)' --target '$(TARGET)' --size '$(SIZE)' \

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models import Choice, ChoiceKind
-from search.costs import Expectation
+from search.costs import Expectation, decided
 from search.errors import SearchError
 
 ComplexityName = Literal["latency", "parameters", "flops", "paper", "none"]
@@ -51,18 +51,25 @@ class Complexity(Protocol):
 class BudgetPrice:
     """`(loss + regulariser) / mean(loss) + price * (E / T - 1)`: both parts are pure numbers, whatever the units.
 
-    The price follows by dual ascent, `price <- clip(price + rate * (E / T - 1))`: it rises while the expected network
-    is over the target and returns to zero when it is under.
+    E is the expected price under the relaxed weights: it has the gradient. The price of going over follows by dual
+    ascent, `price <- clip(price + rate * (D / T - 1))`, where D is what the network costs that would be picked now:
+    that one has to keep the target. It rises while D is over the target and returns to zero when it is under.
+    (Ascent on E instead ends with picks far below the target, because the picked candidates are the cheap ones while
+    all the others still have weight: see `benchmarks/claims`.)
 
     Args:
         expected: Of a price under the weights.
+        choices: Whose raw vectors say what would be picked.
         target: T, in the same unit.
         rate: Of the ascent.
         limit: Of the price.
     """
 
-    def __init__(self, expected: Expectation, target: float, rate: float, limit: float) -> None:
+    def __init__(
+        self, expected: Expectation, choices: Mapping[str, Choice], target: float, rate: float, limit: float
+    ) -> None:
         self.expected = expected
+        self.choices = choices
         self.target = target
         self.rate = rate
         self.limit = limit
@@ -73,12 +80,11 @@ class BudgetPrice:
         value = float(loss.detach())
         mean = self.state["mean_loss"] or value
         mean += 0.1 * (value - mean)
-        over = self.expected(weights) / self.target - 1.0
         price = self.state["price"]
         # Not below a thousandth of a grey level: a perfect batch must not make the loss count without limit.
-        total = (loss + regulariser) / max(mean, 1e-6) + price * over
-        ascended = price + self.rate * float(over.detach())
-        self.state = {"price": min(self.limit, max(0.0, ascended)), "mean_loss": mean}
+        total = (loss + regulariser) / max(mean, 1e-6) + price * (self.expected(weights) / self.target - 1.0)
+        over = float(self.expected(decided(self.choices))) / self.target - 1.0
+        self.state = {"price": min(self.limit, max(0.0, price + self.rate * over)), "mean_loss": mean}
         return total
 
 

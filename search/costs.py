@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import CostTerm, OpKey, Space, SpaceConfig, count_macs, num_parameters, operation_cost
+from models import Choice, CostTerm, OpKey, Space, SpaceConfig, count_macs, num_parameters, operation_cost
 
 StaticUnit = Literal["parameters", "MACs"]
 
@@ -50,6 +50,14 @@ def static_prices(space: Space[Any], config: SpaceConfig, unit: StaticUnit, heig
     whole = num_parameters(network) if unit == "parameters" else count_macs(network, height, width)
     searched = sum(rows[term.key] for term in terms if term.when and term.holds(picks))
     return Prices(unit, float(whole) - searched, rows)
+
+
+def decided(choices: Mapping[str, Choice]) -> dict[str, Tensor]:
+    """One-hot weights at the largest entry of each raw vector: what would be picked now, without a budget."""
+    return {
+        name: torch.nn.functional.one_hot(choice.raw.detach().argmax(), choice.raw.numel()).to(choice.raw)
+        for name, choice in choices.items()
+    }
 
 
 class Expectation:

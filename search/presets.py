@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models import ChoiceKind
 from search.settings import SearchConfig
+from tasks import Task
 from training import TrainConfig
 
 PAPER = "paper"
@@ -88,16 +89,29 @@ _LENGTHS: dict[str, dict[str, Any]] = {
 }
 
 
+# Patches are counted on the degraded side; an enlarged one must not grow with the square of the scale.
+_ENLARGED: dict[int, dict[int, int]] = {
+    16: {2: 16, 4: 16},
+    32: {2: 24, 4: 16},
+    48: {2: 32, 4: 24},
+    64: {2: 48, 4: 32},
+}
+
+
 def shared_preset(
     name: str,
     space_config: Mapping[str, Any],
+    task: Task,
     *,
     search: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Preset:
     """One of the lengths that all methods share (smoke, quick, default, thorough), with a method's own settings."""
-    lengths = _LENGTHS[name]
+    lengths = {**_LENGTHS[name]}
+    for part in ("search", "train"):
+        patch = lengths[part]["patch"]
+        lengths[part] = {**lengths[part], "patch": _ENLARGED[patch].get(task.scale, patch)}
     values = {
         **lengths,
         "name": name,

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from models import Choice, ChoiceKind, Selection, Supernet
 from search.complexity import Complexity
-from search.costs import Expectation
+from search.costs import Expectation, decided
 from search.errors import SearchError
 from search.files import write_text
 from search.regularisers import mean_entropy, normalised_entropy, order_loss
@@ -102,7 +102,8 @@ class Searcher:
             weight_batches: Split W.
             raw_batches: Split A.
             checkpoint: A safetensors file.
-            log: A JSON-lines file: step, loss, expected ms, mean entropy of the choices, state of the complexity term.
+            log: A JSON-lines file: step, loss, expected ms, ms of what would be picked now, entropy of the choices,
+                state of the complexity term.
             identity: Hash of what is searched on what; a checkpoint of something else is refused.
 
         Raises:
@@ -227,9 +228,17 @@ class Searcher:
             "step": step,
             "loss": loss,
             "expected_ms": expected_ms,
+            "picked_ms": None if expected_ms is None else self._picked_ms(),
             "entropy": float(np.mean(entropies)),
             **self.steering.complexity.state,
         }
+
+    def _picked_ms(self) -> float | None:
+        """Milliseconds of the network that would be picked now, without a budget."""
+        if self.steering.expected_ms is None:
+            return None
+        with torch.no_grad():
+            return float(self.steering.expected_ms(decided(self.supernet.choices)))
 
     def _marker(self, identity: str) -> str:
         names = {kind: relaxation.name for kind, relaxation in sorted(self.steering.relaxations.items())}

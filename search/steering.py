@@ -33,12 +33,12 @@ def _complexity(
     name, settings = plan.config.complexity, plan.preset.search
     match name:
         case "latency":
-            return BudgetPrice(expected_ms, budget.ms, settings.price_rate, settings.price_max)
+            return BudgetPrice(expected_ms, supernet.choices, budget.ms, settings.price_rate, settings.price_max)
         case "parameters" | "flops":
             prices = static_prices(plan.space, plan.space_config, UNITS[name], budget.height, budget.width)
             expected = Expectation(prices, model.terms, plan.space.candidates(plan.space_config))
             target = static_target(plan, model, budget, UNITS[name])
-            return BudgetPrice(expected, target, settings.price_rate, settings.price_max)
+            return BudgetPrice(expected, supernet.choices, target, settings.price_rate, settings.price_max)
         case "paper":
             return plan.method.paper_complexity(Searched(plan.space, plan.space_config, supernet))
         case "none":

@@ -7,7 +7,7 @@ the same machine.
 import datetime
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +164,7 @@ def short_search(
     settings: SearchConfig,
     bench: Bench,
     *,
-    complexity: Complexity | None = None,
+    complexity: Callable[[Supernet], Complexity] = lambda _: NoComplexity(),
     folder: Path | None = None,
 ) -> tuple[Searcher, SearchResult]:
     """Search a supernet of one config from the settings' seed.
@@ -175,7 +175,7 @@ def short_search(
         relaxations: Kind of choice -> relaxation.
         settings: Steps, batch, patch, seed and the rest.
         bench: Pictures.
-        complexity: What slow networks pay; nothing by default.
+        complexity: Makes what slow networks pay; nothing by default.
         folder: For checkpoint and log; a temporary one by default. A search that is in it is resumed.
 
     Returns:
@@ -183,7 +183,7 @@ def short_search(
     """
     torch.manual_seed(settings.seed)
     supernet = space.supernet(config)
-    steering = Steering(relaxations, complexity or NoComplexity(), None, space.exit_order(config))
+    steering = Steering(relaxations, complexity(supernet), None, space.exit_order(config))
     searcher = Searcher(supernet, steering, settings, CPU)
     streams = [
         BatchStream(bench.task, part, settings.patch, settings.batch, settings.seed, settings.versions)

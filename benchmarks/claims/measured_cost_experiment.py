@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.claims.common import Bench, derived, load_bench, score, short_search, short_training
 from benchmarks.claims.measured_cost_picks import Picks, draw_between, largest_limit
 from export import export_onnx
-from models import ChoiceKind, Network, content_hash, get_space
+from models import ChoiceKind, Network, Supernet, content_hash, get_space
 from runtime import StabilityRule, Target, describe_host
 from search import Method
 from search.budget import Budget
@@ -194,14 +194,17 @@ class Experiment:
         preset = method.preset("default", self.bench.task).search
         settings = SearchConfig.model_validate({**preset.model_dump(), **self.setting.search, "seed": seed})
         relaxations = method.relaxation_of(dict.fromkeys(method.relaxations, condition.relaxation))
-        complexity = self._complexity(self.budget(condition.share), arm, settings)
+
+        def complexity(supernet: Supernet) -> Complexity:
+            return self._complexity(self.budget(condition.share), arm, settings, supernet)
+
         place = self.folder / "searches" / name.replace(" ", "-")
         _, result = short_search(
             self.space, self.config, relaxations, settings, self.bench, complexity=complexity, folder=place
         )
         return result.probabilities
 
-    def _complexity(self, budget: Budget, arm: str, settings: SearchConfig) -> Complexity:
+    def _complexity(self, budget: Budget, arm: str, settings: SearchConfig, supernet: Supernet) -> Complexity:
         if arm == "none":
             return NoComplexity()
         prices = self.static(arm) if arm in UNITS else self.ms_prices
@@ -209,7 +212,8 @@ class Experiment:
         share = (budget.ms - self.fastest) / (self.slowest - self.fastest)
         low, high = cheapest(self.arcs, prices), dearest(self.arcs, prices)
         expected = Expectation(prices, self.model.terms, self.space.candidates(self.config))
-        return BudgetPrice(expected, low + share * (high - low), settings.price_rate, settings.price_max)
+        target = low + share * (high - low)
+        return BudgetPrice(expected, supernet.choices, target, settings.price_rate, settings.price_max)
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives, from the journal if it is there: one JSON line per finished piece."""

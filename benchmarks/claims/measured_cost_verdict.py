@@ -99,6 +99,12 @@ def joint_verdict(margins: Mapping[str, Sequence[Margin]]) -> tuple[Verdict, str
 
 
 def above_line(points: Sequence[tuple[float, float]], ms: float, db: float) -> float:
-    """How many dB a network is above the straight line through (ms, dB) of others, at its own ms."""
-    slope, intercept = np.polyfit([x for x, _ in points], [y for _, y in points], 1)
-    return float(db - (intercept + slope * ms))
+    """How many dB a network is above the straight line through (ms, dB) of others, at its own ms.
+
+    Slope: median over all pairs of points; height: median of what is left (Theil and Sen). Unlike least squares it is
+    not moved by a few networks that failed to learn.
+    """
+    x, y = np.array(points).T
+    apart = x[:, None] < x[None, :]
+    slope = np.median((y[None, :] - y[:, None])[apart] / (x[None, :] - x[:, None])[apart])
+    return float(db - slope * ms - np.median(y - slope * x))

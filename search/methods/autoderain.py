@@ -18,13 +18,12 @@ NASP_WEIGHT = 1e-3
 
 
 def _recipes(task: Task) -> tuple[Preset, ...]:
-    del task  # one recipe for all
     wide = {"channels": (32, 64, 128)}
     return (
-        shared_preset("smoke", {"channels": (8, 16), "blocks": 1, "convolutions": ("conv3x3", "separable3x3")}),
-        shared_preset("quick", {"channels": (16, 32), "blocks": 1}),
-        shared_preset("default", wide),
-        shared_preset("thorough", wide),
+        shared_preset("smoke", {"channels": (8, 16), "blocks": 1, "convolutions": ("conv3x3", "separable3x3")}, task),
+        shared_preset("quick", {"channels": (16, 32), "blocks": 1}, task),
+        shared_preset("default", wide, task),
+        shared_preset("thorough", wide, task),
         paper_preset(
             {"channels": (32, 64, 128), "blocks": 2, "widths": (1.0,), "unshuffle": 1},
             # NASP's settings: 50 epochs, here of 100 steps; no warm-up, no exploration.

@@ -26,9 +26,11 @@ def _recipes(task: Task) -> tuple[Preset, ...]:
     small = {"channels": 8, "stages": (2, 3), "modules": 2, "bottlenecks": 1, "residual": True}
     quick = {**small, "modules": 3}
     return (
-        shared_preset("smoke", small, search=search),
-        shared_preset("quick", quick, search=search),
-        shared_preset("default", {"channels": 16, "residual": True}, search={**search, "batch": 6}, train={"batch": 8}),
+        shared_preset("smoke", small, task, search=search),
+        shared_preset("quick", quick, task, search=search),
+        shared_preset(
+            "default", {"channels": 16, "residual": True}, task, search={**search, "batch": 6}, train={"batch": 8}
+        ),
         paper_preset(
             {},
             search={

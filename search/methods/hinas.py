@@ -27,9 +27,9 @@ def _recipes(task: Task) -> tuple[Preset, ...]:
     small = {"layers": 2, "nodes": 2, "channels": 8, "stem_channels": 16, "decoder": (8, 16)}
     medium = {"layers": 2, "nodes": 3, "channels": 8, "stem_channels": 32, "decoder": (16, 32)}
     return (
-        shared_preset("smoke", tiny, search=search, train=train),
-        shared_preset("quick", small, search={**search, "steps": 80, "warmup": 60}, train=train),
-        shared_preset("default", medium, search={**search, "batch": 4}, train={**train, "batch": 6}),
+        shared_preset("smoke", tiny, task, search=search, train=train),
+        shared_preset("quick", small, task, search={**search, "steps": 80, "warmup": 60}, train=train),
+        shared_preset("default", medium, task, search={**search, "batch": 4}, train={**train, "batch": 6}),
         paper_preset(
             {"layers": 2, "nodes": 3, "channels": 16} if enlarges else {"layers": 3, "nodes": 4, "channels": 20},
             searched_space={"channels": 8 if enlarges else 10},

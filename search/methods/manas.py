@@ -39,17 +39,19 @@ LOSS = (
 
 
 def _recipes(task: Task) -> tuple[Preset, ...]:
-    del task
     search = {"entropy": ENTROPY, "loss": LOSS, "versions": True, "architecture_in_eval": True}
     train = {"loss": LOSS}
     # Off the paper's sizes the network predicts a residual, as in CLEARER's recipes.
     small = {"channels": 8, "stages": (2,), "modules": 1, "bottlenecks": 1, "residual": True}
     quick = {**small, "stages": (2, 3), "modules": 2}
     return (
-        shared_preset("smoke", small, search={**search, "batch": 1}, train={**train, "batch": 1}, train_versions=True),
+        shared_preset(
+            "smoke", small, task, search={**search, "batch": 1}, train={**train, "batch": 1}, train_versions=True
+        ),
         shared_preset(
             "quick",
             quick,
+            task,
             search={**search, "steps": 80, "warmup": 60, "batch": 2},
             train={**train, "steps": 400, "batch": 2},
             train_versions=True,
@@ -57,6 +59,7 @@ def _recipes(task: Task) -> tuple[Preset, ...]:
         shared_preset(
             "default",
             {"channels": 16, "residual": True},
+            task,
             search={**search, "batch": 2},
             train={**train, "batch": 3},
             train_versions=True,

@@ -21,7 +21,6 @@ FLOPS_BOUNDS = Bounds(low=100e9, high=400e9)
 
 
 def _recipes(task: Task) -> tuple[Preset, ...]:
-    del task  # one recipe for all
     search = {"loss": ({"name": "l1"},), "sandwich": 1, "order": 1e-3}
     train = {"loss": ({"name": "l1"},)}
     # Off the paper's sizes the output is a residual on the bicubic enlargement, which a short training needs.
@@ -30,9 +29,9 @@ def _recipes(task: Task) -> tuple[Preset, ...]:
     small = {"channels": 16, "cells": 3, "ops": 3, "ups": 0, **widths}
     medium = {"channels": 32, "cells": 4, "ops": 3, "ups": 0, **widths}
     return (
-        shared_preset("smoke", tiny, search=search, train=train),
-        shared_preset("quick", small, search={**search, "steps": 100, "warmup": 60}, train=train),
-        shared_preset("default", medium, search={**search, "batch": 4}, train=train),
+        shared_preset("smoke", tiny, task, search=search, train=train),
+        shared_preset("quick", small, task, search={**search, "steps": 100, "warmup": 60}, train=train),
+        shared_preset("default", medium, task, search={**search, "batch": 4}, train=train),
         paper_preset(
             {},
             # As published: one radius for choices of all sizes, by the public code's projection.

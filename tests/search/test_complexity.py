@@ -43,6 +43,14 @@ def weights(op: float = 0.25, width: float = 0.5, far: float = 0.0) -> dict[str,
     }
 
 
+def choices(dear: bool = True, full: bool = False) -> dict[str, Choice]:
+    """Choices whose largest raw entry picks the dear operation or the full width."""
+    found = {name: Choice(name, KINDS[name], names) for name, names in CANDIDATES.items()}
+    for name, second in (("op", dear), ("width", full), ("exit", False)):
+        found[name].raw.data = torch.tensor([0.0, 1.0] if second else [1.0, 0.0])
+    return found
+
+
 def test_an_unknown_complexity_lists_what_is_known() -> None:
     with pytest.raises(SearchError, match="unknown complexity 'size'; known: latency, parameters, flops, paper, none"):
         get_complexity("size")
@@ -58,38 +66,43 @@ def test_no_complexity_is_loss_and_regulariser() -> None:
 class TestBudgetPrice:
     # Expected at the weights above: 1 + 0.75 * 1.5 + 0.25 * 7.5
     EXPECTED = 4.0
+    # The dear operation at half width: 1 + 5.
+    PICKED = 6.0
 
-    def test_the_first_update_costs_nothing_and_starts_the_ascent(self) -> None:
-        term = BudgetPrice(expectation(), 2.0, rate=0.1, limit=5.0)
+    def price(self, target: float = 2.0, rate: float = 0.1, limit: float = 5.0, dear: bool = True) -> BudgetPrice:
+        return BudgetPrice(expectation(), choices(dear), target, rate=rate, limit=limit)
+
+    def test_the_first_update_costs_nothing_and_starts_the_ascent_on_what_would_be_picked(self) -> None:
+        term = self.price()
         total = term.combine(LOSS, REGULARISER, weights())
         assert float(expectation()(weights()).detach()) == pytest.approx(self.EXPECTED)
         assert float(total.detach()) == pytest.approx(0.75 / 0.5)  # over the mean loss, which is the first loss
-        assert term.state == pytest.approx({"price": 0.1 * (self.EXPECTED / 2.0 - 1), "mean_loss": 0.5})
+        assert term.state == pytest.approx({"price": 0.1 * (self.PICKED / 2.0 - 1), "mean_loss": 0.5})
 
-    def test_the_second_adds_price_times_excess_over_a_moving_mean(self) -> None:
-        term = BudgetPrice(expectation(), 2.0, rate=0.1, limit=5.0)
+    def test_the_second_adds_price_times_expected_excess_over_a_moving_mean(self) -> None:
+        term = self.price()
         term.combine(LOSS, REGULARISER, weights())
         total = term.combine(torch.tensor(1.5), REGULARISER, weights())
         mean = 0.5 + 0.1 * (1.5 - 0.5)
-        assert float(total.detach()) == pytest.approx(1.75 / mean + 0.1 * 1.0)
-        assert term.state == pytest.approx({"price": 0.2, "mean_loss": mean})
+        assert float(total.detach()) == pytest.approx(1.75 / mean + 0.2 * (self.EXPECTED / 2.0 - 1))
+        assert term.state == pytest.approx({"price": 0.4, "mean_loss": mean})
 
     def test_the_price_rises_over_the_target_falls_under_it_and_stays_in_bounds(self) -> None:
-        term = BudgetPrice(expectation(), 2.0, rate=1.0, limit=2.5)
+        term = self.price(target=3.0, rate=1.0, limit=2.5)
         prices = []
         for _ in range(4):
             term.combine(LOSS, REGULARISER, weights())
             prices.append(term.state["price"])
         assert prices == pytest.approx([1.0, 2.0, 2.5, 2.5])
-        cheap = weights(op=0.0, width=0.0)  # expects 2.0 of 8.0: the excess is -0.75
+        term.choices = choices(dear=False)  # picks 2.0 of 8.0: the excess is -0.75, whatever is expected
         term.target = 8.0
         for _ in range(5):
-            term.combine(LOSS, REGULARISER, cheap)
+            term.combine(LOSS, REGULARISER, weights())
             prices.append(term.state["price"])
         assert prices[4:] == pytest.approx([1.75, 1.0, 0.25, 0.0, 0.0])
 
     def test_its_gradient_points_to_what_is_cheap_in_proportion_to_the_price(self) -> None:
-        term = BudgetPrice(expectation(), 2.0, rate=0.1, limit=5.0)
+        term = self.price()
         term.state = {"price": 3.0, "mean_loss": 0.5}
         relaxed = weights()
         term.combine(LOSS, REGULARISER, relaxed).backward()  # type: ignore[no-untyped-call]
@@ -97,7 +110,7 @@ class TestBudgetPrice:
         assert relaxed["op"].grad.tolist() == pytest.approx([3.0 / 2.0 * 1.5, 3.0 / 2.0 * 7.5])
 
     def test_a_perfect_batch_does_not_divide_by_zero(self) -> None:
-        term = BudgetPrice(expectation(), 2.0, rate=0.1, limit=5.0)
+        term = self.price()
         assert torch.isfinite(term.combine(torch.tensor(0.0), torch.tensor(0.0), weights()))
 
 

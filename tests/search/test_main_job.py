@@ -279,7 +279,7 @@ def test_every_method_goes_the_whole_way(
     assert state == (() if chosen.complexity == "paper" else ("mean_loss", "price"))
 
 
-COMMON = {"step", "loss", "expected_ms", "entropy"}
+COMMON = {"step", "loss", "expected_ms", "picked_ms", "entropy"}
 
 
 @pytest.mark.slow

@@ -60,14 +60,14 @@ def test_a_tight_budget_ends_cheaper_than_a_loose_one(three: LatencyModel, relax
     assert tight < loose
     assert all(line["price"] == 0 for line in at_ease)
     assert max(line["price"] for line in under_pressure) > 0
-    expected = [line["expected_ms"] for line in under_pressure if line["expected_ms"] is not None]
-    assert min(expected[-5:]) <= 12.0 * 1.1  # dual ascent arrives at the budget
-    assert np.mean(expected[-5:]) < 0.8 * np.mean([line["expected_ms"] for line in at_ease[-5:]])
+    picked = [line["picked_ms"] for line in under_pressure if line["picked_ms"] is not None]
+    assert min(picked[-5:]) <= 12.0 * 1.1  # dual ascent arrives at the budget
+    assert np.mean(picked[-5:]) < 0.8 * np.mean([line["picked_ms"] for line in at_ease[-5:]])
 
 
 def test_the_price_falls_back_when_the_network_is_under_budget(model: LatencyModel, tmp_path: Path) -> None:
-    def make(model: LatencyModel, _: Supernet) -> Complexity:
-        return BudgetPrice(model.expectation(*SIZE), 9.0, rate=0.5, limit=2.0)
+    def make(model: LatencyModel, supernet: Supernet) -> Complexity:
+        return BudgetPrice(model.expectation(*SIZE), supernet.choices, 9.0, rate=0.5, limit=2.0)
 
     config = settings(steps=40, warmup=2, choices=choices_at(0.15), checkpoint_every=4)
     run(model, "softmax", tmp_path / "a", config=config, complexity=make)
@@ -100,7 +100,7 @@ def test_the_log_says_what_happened(model: LatencyModel, tmp_path: Path) -> None
     assert [line["step"] for line in lines] == [3, 6, 9, 12, 13]
     assert [line["expected_ms"] is None for line in lines] == [True, False, False, False, False]
     for line in lines:
-        assert set(line) == {"step", "loss", "expected_ms", "price", "mean_loss", "entropy"}
+        assert set(line) == {"step", "loss", "expected_ms", "picked_ms", "price", "mean_loss", "entropy"}
         assert np.isfinite(line["loss"])
         assert 0 <= line["entropy"] <= 1 + 1e-6
 
@@ -110,7 +110,7 @@ def test_without_a_complexity_term_the_log_still_shows_expected_milliseconds(
 ) -> None:
     run(model, "softmax", tmp_path / "a", config=settings(steps=2, warmup=1), complexity=COMPLEXITIES["none"])
     (line,) = log_of(tmp_path / "a")
-    assert set(line) == {"step", "loss", "expected_ms", "entropy"}
+    assert set(line) == {"step", "loss", "expected_ms", "picked_ms", "entropy"}
     assert line["expected_ms"] > 0
 
 

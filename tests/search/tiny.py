@@ -75,8 +75,8 @@ def choices_at(rate: float) -> dict[str, Any]:
 
 
 def under_budget(ms: float) -> MakeComplexity:
-    def make(model: LatencyModel, _: Supernet) -> Complexity:
-        return BudgetPrice(model.expectation(*SIZE), ms, rate=0.2, limit=5.0)
+    def make(model: LatencyModel, supernet: Supernet) -> Complexity:
+        return BudgetPrice(model.expectation(*SIZE), supernet.choices, ms, rate=0.2, limit=5.0)
 
     return make
 

@@ -125,6 +125,9 @@ def test_above_the_line() -> None:
     points = [(8.0, 30.0), (10.0, 30.4), (12.0, 30.8)]
     assert above_line(points, 9.0, 30.3) == pytest.approx(0.1)
     assert above_line(points, 11.0, 30.3) == pytest.approx(-0.3)
+    # One network that did not learn does not move the line.
+    spoilt = [*points, (9.0, 30.2), (11.0, 30.6), (12.5, 25.0)]
+    assert above_line(spoilt, 9.0, 30.3) == pytest.approx(0.1, abs=0.06)
 
 
 def test_margins_of_the_latency_arm() -> None:
