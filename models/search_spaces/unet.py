@@ -59,6 +59,9 @@ class UNetConfig(SpaceConfig):
 
     @model_validator(mode="after")
     def _sizes(self) -> "UNetConfig":
+        uncut = [name for name in self.convolutions if not OPERATIONS[name].cuttable]
+        if uncut and len(self.widths) > 1:
+            raise ValueError(f"{', '.join(uncut)} cannot be cut to a searched width; search one width, (1.0,)")
         if not self.channels or any(c <= 0 or c % CHANNEL_STEP for c in self.channels):
             raise ValueError(f"channels must be positive multiples of {CHANNEL_STEP}, got {self.channels}")
         if not self.widths or any(not 0 < w <= 1 for w in self.widths) or list(self.widths) != sorted(set(self.widths)):

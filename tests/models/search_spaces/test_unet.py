@@ -139,3 +139,11 @@ def test_costs_of_a_block_by_hand() -> None:
             expected.add((f"{name} {width}->16 @1/2", ((f"{block}.conv2", (name,)), *wide)))
     expected.add(("squeeze_excitation 16->16 @1/2", ((f"{block}.attention", ("squeeze_excitation",)),)))
     assert terms == expected
+
+
+def test_operations_that_cannot_be_cut_are_refused_where_widths_are_searched() -> None:
+    """With normalisation, a channel that is masked to zero is not without effect: supernet and network would differ."""
+    values = {"channels": (16,), "convolutions": ("conv3x3", "act_conv3x3")}
+    with pytest.raises(GenotypeError, match="act_conv3x3 cannot be cut to a searched width; search one width"):
+        SPACE.parse_config(values)
+    assert SPACE.parse_config({**values, "widths": (1.0,)}).convolutions == ("conv3x3", "act_conv3x3")
