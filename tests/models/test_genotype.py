@@ -100,7 +100,7 @@ def test_files(tmp_path: Path) -> None:
 
 def test_a_genotype_is_built_by_the_space_it_names() -> None:
     assert build_network(make()).scale == 1
-    with pytest.raises(UnknownNameError, match="unknown space 'ring'; known: clearer, .*unet"):
+    with pytest.raises(UnknownNameError, match=r"unknown space 'ring'; known: clearer, .*unet"):
         build_network(make().model_copy(update={"space": "ring"}))
 
 

@@ -12,5 +12,5 @@ def test_names_versions_and_summaries() -> None:
 
 
 def test_an_unknown_space_lists_what_is_known() -> None:
-    with pytest.raises(UnknownNameError, match="unknown space 'cell'; known: clearer, .*unet"):
+    with pytest.raises(UnknownNameError, match=r"unknown space 'cell'; known: clearer, .*unet"):
         get_space("cell")

@@ -43,7 +43,7 @@ def scrambled_supernet(space: Space[Any], config: SpaceConfig, seed: int = 0) ->
         for name, parameter in supernet.weight_parameters().items():
             if name.endswith("bias"):
                 parameter.uniform_(-0.2, 0.2)
-            elif parameter.ndim == 4 and float(parameter.std()) < 0.01:
+            elif parameter.ndim == 4 and parameter.numel() > 1 and float(parameter.std()) < 0.01:
                 # Papers that start next to zero would hide every difference.
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu")
         for module in supernet.modules():
