@@ -32,7 +32,7 @@ class SearchConfig(BaseModel):
         entropy: Weight of the mean entropy of the relaxed weights.
         order: Weight of the order loss on exits.
         order_form: Which order loss.
-        price_rate: Step of dual ascent: how fast the price of a measured or counted cost follows E/T - 1.
+        price_rate: Step of dual ascent: how fast the price of a measured or counted cost rises and falls.
         price_max: Limit of the price.
         checkpoint_every: Steps between checkpoints.
         seed: Of everything random.
