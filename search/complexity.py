@@ -53,7 +53,9 @@ class BudgetPrice:
 
     E is the expected price under the relaxed weights: it has the gradient. The price of going over follows by dual
     ascent, `price <- clip(price + rate * (D / T - 1))`, where D is what the network costs that would be picked now:
-    that one has to keep the target. It rises while D is over the target and returns to zero when it is under.
+    that one has to keep the target. (Where a derivation keeps some of several picks, as at a node of HiNAS, D is an
+    estimate: each pick counts with its term's share.) It rises while D is over the target and returns to zero when it
+    is under.
     (Ascent on E instead ends with picks far below the target, because the picked candidates are the cheap ones while
     all the others still have weight: see `benchmarks/claims`.)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models import ChoiceKind, Space, SpaceConfig, content_hash, get_space
+from models import ChoiceKind, Space, content_hash, get_space
 from runtime import Target
 from search.complexity import ComplexityName
 from search.errors import RunError
@@ -87,9 +87,7 @@ class Plan:
             {**self.preset.relaxations, **config.relaxations}
         )
         self.space: Space[Any] = get_space(self.method.space)
-        values = {**self.space.task_config(self.task.scale), **self.preset.space_config}
-        self.space_config: SpaceConfig = self.space.parse_config(values)
-        self.searched_config: SpaceConfig = self.space.parse_config({**values, **self.preset.searched_space})
+        self.space_config, self.searched_config = self.method.space_configs(self.preset, self.task)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -44,8 +44,7 @@ def method_facts(method: Method, preset: str = PAPER, task: Task | None = None) 
     chosen = task or paper_task(method)
     found = method.preset(preset, chosen)
     space = get_space(method.space)
-    values = {**space.task_config(chosen.scale), **found.space_config}
-    config, searched = space.parse_config(values), space.parse_config({**values, **found.searched_space})
+    config, searched = method.space_configs(found, chosen)
     with torch.device("meta"):
         supernet = space.supernet(searched)
     choices: dict[str, tuple[int, int]] = {}

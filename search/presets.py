@@ -71,7 +71,7 @@ _LENGTHS: dict[str, dict[str, Any]] = {
         "measure_seconds": 0.6,
     },
     "default": {
-        "summary": "under 15 minutes on 2 cores",
+        "summary": "what to start with: a quarter of an hour for a small space, longer for those at full resolution",
         "search": {"steps": 250, "warmup": 350, "batch": 8, "patch": 48},
         "train": {"steps": 2200, "batch": 12, "patch": 64, "lr": 1.2e-3},
         "validation_images": 12,

@@ -1,6 +1,5 @@
 """Terms that only the choices see: sure choices, and short networks."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models import ChoiceKind
+from search.sparsest import order_hinge
 
 OrderForm = Literal["telescoping", "hinge"]
 """`telescoping`: as in the released code, sum of (next - previous), of which only leaf - root remains. `hinge`: every
@@ -38,8 +38,10 @@ def order_loss(raw: Tensor, paths: Sequence[Sequence[int]], form: OrderForm) -> 
         paths: Indices of exits along each complete path, root first.
         form: See `OrderForm`.
     """
-    steps = torch.stack([raw[b] - raw[a] for path in paths for a, b in itertools.pairwise(path)])
-    return steps.clamp_min(0).sum() if form == "hinge" else steps.sum()
+    along = [raw[list(path)] for path in paths]
+    # The telescoping sum, told: only its ends are left.
+    parts = [order_hinge(path) if form == "hinge" else path[-1] - path[0] for path in along]
+    return torch.stack(parts).sum()
 
 
 def normalised_entropy(probabilities: Sequence[float]) -> float:

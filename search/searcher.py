@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models import Choice, ChoiceKind, Selection, Supernet
+from models import Choice, ChoiceKind, Supernet
 from search.complexity import Complexity
 from search.costs import Expectation, decided
 from search.errors import SearchError
@@ -212,9 +212,7 @@ class Searcher:
             for choice in choices:
                 places = len(choice.candidates)
                 index = places - 1 if number == 0 else 0 if number == 1 else int(rng.integers(places))
-                one_hot = torch.zeros_like(choice.raw.detach())
-                one_hot[index] = 1.0
-                choice.decide(Selection(one_hot, (index,)))
+                choice.pick(choice.candidates[index])
             yield
 
     def _loss(self, batches: Batches, step: int) -> Tensor:

@@ -22,7 +22,7 @@ def _recipes(task: Task) -> tuple[Preset, ...]:
     return (
         shared_preset("smoke", {"channels": (8, 16), "blocks": 1, "convolutions": ("conv3x3", "separable3x3")}, task),
         shared_preset("quick", {"channels": (16, 32), "blocks": 1}, task),
-        shared_preset("default", wide, task),
+        shared_preset("default", wide, task, summary="under 15 minutes on 2 cores"),
         shared_preset("thorough", wide, task),
         paper_preset(
             {"channels": (32, 64, 128), "blocks": 2, "widths": (1.0,), "unshuffle": 1},

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from models import ChoiceKind, Space, SpaceConfig, Supernet
+from models import ChoiceKind, Space, SpaceConfig, Supernet, get_space
 from search.complexity import Complexity
 from search.errors import SearchError
 from search.presets import Preset
@@ -73,6 +73,18 @@ class Method:
         if name not in known:
             raise SearchError(f"unknown preset {name!r}; method {self.name} has {', '.join(known)}")
         return known[name]
+
+    def space_configs(self, preset: Preset, task: Task) -> tuple[SpaceConfig, SpaceConfig]:
+        """The config that is priced, derived and trained, and the one that is searched.
+
+        A preset may override what the task fixes.
+
+        Raises:
+            GenotypeError: The preset's sizes do not fit the space.
+        """
+        space = get_space(self.space)
+        values = {**space.task_config(task.scale), **preset.space_config}
+        return space.parse_config(values), space.parse_config({**values, **preset.searched_space})
 
     def relaxation_of(self, overrides: Mapping[ChoiceKind, str]) -> dict[ChoiceKind, Relaxation]:
         """Kind of choice -> relaxation object, with some kinds relaxed otherwise.
