@@ -1,6 +1,9 @@
 """A bundle on a target: engines, timing, pictures, tiles, and the `Restorer` that joins them. Never imports torch."""
 
 from runtime.bundle import Bundle, find_bundles, write_bundle
+from runtime.clock import Clock, ClockName, clock_for
+from runtime.conditions import device_name, read_conditions
+from runtime.cuda import CudaStatus, cuda_status
 from runtime.engine import Engine, engine_version, open_engine
 from runtime.errors import BundleError, EngineError, ImageError, MillisightError, TargetError
 from runtime.host import HostInfo, describe_host, usable_cores
@@ -9,11 +12,15 @@ from runtime.manifest import LatencyRecord, Lineage, Manifest, QualityRecord
 from runtime.restorer import Restorer
 from runtime.target import Target, TargetStatus, list_targets
 from runtime.tiles import SizeContract, Tile, plan_tiles, run_tiled
-from runtime.timing import StabilityRule, Timing, time_interleaved
+from runtime.timing import AnchorTiming, StabilityRule, Timing, time_interleaved
 
 __all__ = [
+    "AnchorTiming",
     "Bundle",
     "BundleError",
+    "Clock",
+    "ClockName",
+    "CudaStatus",
     "Engine",
     "EngineError",
     "HostInfo",
@@ -33,14 +40,18 @@ __all__ = [
     "TargetStatus",
     "Tile",
     "Timing",
+    "clock_for",
+    "cuda_status",
     "decode_image",
     "describe_host",
+    "device_name",
     "encode_image",
     "engine_version",
     "find_bundles",
     "list_targets",
     "open_engine",
     "plan_tiles",
+    "read_conditions",
     "read_image",
     "run_tiled",
     "time_interleaved",

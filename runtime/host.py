@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["HostInfo", "describe_host", "package_versions", "usable_cores"]
+__all__ = ["HostInfo", "describe_host", "package_versions", "processor_name", "read_lines", "usable_cores"]
 
 _ROOT = Path("/")
 
@@ -17,8 +17,11 @@ _ROOT = Path("/")
 # only their metadata shows (the last one installed wins).
 _PACKAGES = (
     "bentoml",
+    "cuda-bindings",
     "millisight",
     "numpy",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
     "onnx",
     "onnxruntime",
     "onnxruntime-directml",
@@ -26,6 +29,7 @@ _PACKAGES = (
     "onnxruntime-openvino",
     "pillow",
     "pydantic",
+    "tensorrt",
     "torch",
 )
 
@@ -79,7 +83,7 @@ def describe_host(root: Path = _ROOT) -> HostInfo:
         root: Where `proc` and `sys` are found; only tests change it.
     """
     return HostInfo(
-        device=_processor_name(root),
+        device=processor_name(root),
         cores=usable_cores(root),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
@@ -94,8 +98,13 @@ def _affinity() -> int:
     return os.cpu_count() or 1
 
 
-def _processor_name(root: Path) -> str:
-    for line in _lines(root / "proc/cpuinfo"):
+def processor_name(root: Path = _ROOT) -> str:
+    """Model name of the processor, never empty.
+
+    Args:
+        root: Where `proc` is found; only tests change it.
+    """
+    for line in read_lines(root / "proc/cpuinfo"):
         key, _, value = line.partition(":")
         if key.strip() in {"model name", "Model"} and value.strip():
             return value.strip()
@@ -116,7 +125,7 @@ def _cgroup_folders(root: Path) -> Iterator[Path]:
     include the mount itself, which then is the container's own cgroup.
     """
     mount = root / "sys/fs/cgroup"
-    for line in _lines(root / "proc/self/cgroup"):
+    for line in read_lines(root / "proc/self/cgroup"):
         fields = line.split(":", 2)
         if len(fields) != 3:
             continue
@@ -136,11 +145,14 @@ def _cgroup_folders(root: Path) -> Iterator[Path]:
 
 
 def _folder_quota(folder: Path) -> float | None:
-    for line in _lines(folder / "cpu.max"):  # version 2: "max 100000" or "150000 100000"
+    for line in read_lines(folder / "cpu.max"):  # version 2: "max 100000" or "150000 100000"
         fields = line.split()
         if len(fields) == 2:
             return _cores(fields[0], fields[1])
-    quota, period = _lines(folder / "cpu.cfs_quota_us"), _lines(folder / "cpu.cfs_period_us")  # version 1, -1: no limit
+    quota, period = (
+        read_lines(folder / "cpu.cfs_quota_us"),
+        read_lines(folder / "cpu.cfs_period_us"),
+    )  # version 1, -1: no limit
     if quota and period:
         return _cores(quota[0], period[0])
     return None
@@ -154,8 +166,9 @@ def _cores(quota: str, period: str) -> float | None:
     return microseconds / each if microseconds > 0 and each > 0 else None
 
 
-def _lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """Lines of a file of the system, none if it is absent or not readable: this system does not say."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return []  # absent or not readable: this system does not say
+        return []

@@ -1,21 +1,24 @@
 """Where a network runs: device, engine, precision, threads, and which of these exist here."""
 
-import importlib
 import re
 from dataclasses import dataclass
-from types import ModuleType
 
 from pydantic import BaseModel, ConfigDict
 
 from runtime.errors import TargetError
 from runtime.host import usable_cores
+from runtime.requirements import REQUIREMENTS, Missing
 
-__all__ = ["TARGETS", "Target", "TargetStatus", "import_onnxruntime", "list_targets"]
+__all__ = ["TARGETS", "Target", "TargetStatus", "list_targets"]
 
-TARGETS: tuple[str, ...] = ("cpu-onnxruntime-fp32",)
+TARGETS: tuple[str, ...] = (
+    "cpu-onnxruntime-fp32",
+    "cuda-onnxruntime-fp32",
+    "cuda-onnxruntime-fp16",
+    "cuda-tensorrt-fp32",
+    "cuda-tensorrt-fp16",
+)
 """Every target this version has an engine for, without its threads."""
-
-_ONNXRUNTIME_REMEDY = "Uninstall every onnxruntime* package, if there is one, then: pip install '.[cpu]'"
 
 _SLUG = re.compile(r"(?P<device>[a-z0-9]+)-(?P<engine>[a-z0-9]+)-(?P<precision>[a-z0-9]+)(-(?P<threads>\d{1,4})t)?")
 
@@ -25,40 +28,54 @@ class Target:
     """A place to run a network. Times measured on one target say nothing about another.
 
     Attributes:
-        device: For example `"cpu"`.
+        device: `"cpu"` or `"cuda"`.
         engine: For example `"onnxruntime"`.
-        precision: For example `"fp32"`.
-        threads: Threads one run of the network may use, at least 1.
+        precision: What the graph computes in, `"fp32"` or `"fp16"`; pictures are float32 on every target. Whoever
+            exports a graph for a target passes this on.
+        threads: Threads one run of the network may use, at least 1. A GPU target has 1, which only feeds the GPU.
 
     Raises:
-        TargetError: If `threads` is below 1.
+        TargetError: If `threads` is below 1, or above 1 on a GPU.
     """
 
     device: str
     engine: str
     precision: str
-    threads: int
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise TargetError(f"A target needs at least 1 thread, got {self.threads}.")
+        if self.on_gpu and self.threads > 1:
+            raise TargetError(f"A GPU target takes no threads, got {self.threads}; write '{self.kind}'.")
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether networks run on a GPU here."""
+        return self.device == "cuda"
+
+    @property
+    def backend(self) -> str:
+        """Device and engine, `cuda-tensorrt`: what decides which code runs a network."""
+        return f"{self.device}-{self.engine}"
 
     @property
     def kind(self) -> str:
         """The slug without the threads: `cpu-onnxruntime-fp32`."""
-        return f"{self.device}-{self.engine}-{self.precision}"
+        return f"{self.backend}-{self.precision}"
 
     @property
     def slug(self) -> str:
-        """The name of this target: `cpu-onnxruntime-fp32-2t`."""
-        return f"{self.kind}-{self.threads}t"
+        """The name of this target: `cpu-onnxruntime-fp32-2t`, `cuda-tensorrt-fp16`."""
+        return self.kind if self.on_gpu else f"{self.kind}-{self.threads}t"
 
     @classmethod
     def parse(cls, text: str) -> "Target":
-        """Read a slug.
+        """Read a slug. Works on any machine, whatever it has.
 
         Args:
-            text: `cpu-onnxruntime-fp32`, which takes every usable core, or `cpu-onnxruntime-fp32-1t`.
+            text: `cpu-onnxruntime-fp32`, which takes every usable core, or `cpu-onnxruntime-fp32-1t`; on a GPU
+                `cuda-tensorrt-fp16`, without threads.
 
         Raises:
             TargetError: If no engine exists for it; the message lists what exists.
@@ -66,18 +83,17 @@ class Target:
         match = _SLUG.fullmatch(text.strip())
         if match is None:
             raise TargetError(
-                f"'{text}' is not a target. Write device-engine-precision, with -<threads>t if wanted; "
+                f"'{text}' is not a target. Write device-engine-precision, on a processor with -<threads>t if wanted; "
                 f"targets that exist: {', '.join(TARGETS)}."
             )
+        found = cls(match["device"], match["engine"], match["precision"])
+        found.check_exists()
         threads = match["threads"]
-        target = cls(
-            device=match["device"],
-            engine=match["engine"],
-            precision=match["precision"],
-            threads=usable_cores() if threads is None else int(threads),
-        )
-        target.check_exists()
-        return target
+        if found.on_gpu:
+            if threads is not None:
+                raise TargetError(f"A GPU target takes no threads: write '{found.kind}', not '{text.strip()}'.")
+            return found
+        return cls(found.device, found.engine, found.precision, usable_cores() if threads is None else int(threads))
 
     def check_exists(self) -> None:
         """Make sure that this version has an engine for this target.
@@ -88,13 +104,31 @@ class Target:
         if self.kind not in TARGETS:
             raise TargetError(f"No engine for target '{self.kind}'. Targets that exist: {', '.join(TARGETS)}.")
 
+    def missing(self) -> Missing | None:
+        """What this machine lacks for this target, or None. Asked once per process.
+
+        Raises:
+            TargetError: If the target does not exist in this version.
+        """
+        self.check_exists()
+        return REQUIREMENTS[self.backend]()
+
+    def check_available(self) -> None:
+        """Make sure that this machine has what the target needs.
+
+        Raises:
+            TargetError: If the target does not exist, or if something is missing: what, and what to do about it.
+        """
+        if (missing := self.missing()) is not None:
+            raise TargetError(f"Target '{self.slug}' is not available here. {missing.what}. {missing.remedy}.")
+
 
 class TargetStatus(BaseModel):
     """Whether a target can be used on this machine.
 
     Attributes:
         slug: The target without threads.
-        available: True if its engine was found and answers.
+        available: True if everything the target needs was found.
         missing: What is missing, empty if available.
         remedy: What to do about it, empty if available.
     """
@@ -112,33 +146,8 @@ def list_targets() -> list[TargetStatus]:
     return [_status(slug) for slug in TARGETS]
 
 
-def import_onnxruntime() -> ModuleType:
-    """Import ONNX Runtime at the moment it is needed.
-
-    Raises:
-        TargetError: If it is not installed, its libraries do not load, or its installation is damaged.
-    """
-    missing, module = _try_onnxruntime()
-    if module is None:
-        raise TargetError(f"{missing}. {_ONNXRUNTIME_REMEDY}.")
-    return module
-
-
-def _try_onnxruntime() -> tuple[str, ModuleType | None]:
-    """What is missing, or the module."""
-    try:
-        module = importlib.import_module("onnxruntime")
-    except (ImportError, OSError) as error:  # OSError: a shared library it links is absent
-        return f"The package onnxruntime cannot be imported ({error})", None
-    # Uninstalling one of two clashing onnxruntime wheels leaves an empty folder that still imports.
-    if not hasattr(module, "InferenceSession"):
-        return "The package onnxruntime is an empty folder, as two clashing variants of it leave behind", None
-    return "", module
-
-
 def _status(slug: str) -> TargetStatus:
-    # Every target so far runs in ONNX Runtime; the next engine brings its own probe.
-    missing, module = _try_onnxruntime()
-    return TargetStatus(
-        slug=slug, available=module is not None, missing=missing, remedy="" if module else _ONNXRUNTIME_REMEDY
-    )
+    missing = Target.parse(slug).missing()
+    if missing is None:
+        return TargetStatus(slug=slug, available=True)
+    return TargetStatus(slug=slug, available=False, missing=missing.what, remedy=missing.remedy)

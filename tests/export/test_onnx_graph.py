@@ -1,14 +1,16 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto
 from torch import nn
 
-from export import OPSET, export_onnx
-from models import OPERATIONS, Network
-from runtime import Engine
+from export import OPSET, ExportError, export_onnx
+from models import OPERATIONS, Network, spaces
+from runtime import Engine, Target, open_engine
 
 MakeNetwork = Callable[..., Network]
 OpenNetwork = Callable[[Network], Engine]
@@ -85,3 +87,78 @@ def test_export_is_made_for_use_and_leaves_the_weights_alone(make_network: MakeN
 def test_a_network_without_parameters_can_be_exported() -> None:
     model = onnx.load_from_string(export_onnx(nn.PixelUnshuffle(2), multiple=2))
     assert model.graph.node
+
+
+HALF_CASES = [(name, values) for name, space in spaces().items() for values in space.examples[:3:2]]
+HALF_STEP = 2.0**-10
+"""Between two neighbours in float16, as a part of their size."""
+
+
+def _half_network(name: str, values: dict[str, Any]) -> Network:
+    space = spaces()[name]
+    config = space.parse_config(values)
+    torch.manual_seed(0)
+    network = space.build(space.genotype(config, space.random_picks(config, np.random.default_rng(0))))
+    with torch.no_grad():  # networks that start as the identity would hide what they compute
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return network
+
+
+def _relative_error(model: bytes, network: Network) -> float:
+    engine = open_engine(model, Target("cpu", "onnxruntime", "fp32", 1))
+    x = np.random.default_rng(0).random((2, 3, 3 * network.multiple, 5 * network.multiple), dtype=np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(x)).numpy()
+    got = engine.run(x)
+    assert got.shape == expected.shape
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("name", "values"), HALF_CASES, ids=[f"{name}-x{v['scale']}" for name, v in HALF_CASES])
+def test_half_precision_is_in_the_file_and_its_borders_are_not(name: str, values: dict[str, Any]) -> None:
+    network = _half_network(name, values)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    data = export_onnx(network, network.multiple, values["scale"], "fp16")
+    model = onnx.load_from_string(data)
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
+    assert {weight.data_type for weight in model.graph.initializer} & floats == {TensorProto.FLOAT16}
+    (image,), (restored,) = model.graph.input, model.graph.output
+    assert image.type.tensor_type.elem_type == restored.type.tensor_type.elem_type == TensorProto.FLOAT
+    assert {entry.key: entry.value for entry in model.metadata_props}["millisight.precision"] == "fp16"
+    # What was passed in is as it was.
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+    assert all(tensor.dtype == before[key].dtype for key, tensor in network.state_dict().items())
+
+    error = _relative_error(data, network)
+    assert error < 8 * HALF_STEP
+    # planted fault: the same check sees weights that are off by a fiftieth
+    with torch.no_grad():
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.is_floating_point():
+                tensor.mul_(1.02)
+    assert _relative_error(data, network) > 2 * error
+
+
+def test_full_precision_has_no_halves(make_network: MakeNetwork) -> None:
+    network = make_network(2)
+    model = onnx.load_from_string(export_onnx(network, network.multiple, 2))
+    assert TensorProto.FLOAT16 not in {weight.data_type for weight in model.graph.initializer}
+    assert export_onnx(network, network.multiple, 2, "fp32") == model.SerializeToString()
+
+
+def test_weights_too_large_for_halves_are_refused() -> None:
+    network = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        network.weight[0, 0] = 65504.0
+    assert export_onnx(network, precision="fp16")
+    with torch.no_grad():
+        network.weight[0, 0] = 70000.0
+    with pytest.raises(ExportError, match="'weight' has values that float16 cannot hold"):
+        export_onnx(network, precision="fp16")
+    assert network.weight[0, 0].item() == 70000.0
+
+
+def test_an_unknown_precision_lists_what_is_known() -> None:
+    with pytest.raises(ExportError, match="unknown precision 'int8'; allowed: fp32, fp16"):
+        export_onnx(nn.Conv2d(3, 3, 1), precision="int8")

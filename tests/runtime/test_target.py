@@ -31,9 +31,12 @@ def test_without_threads_every_usable_core_is_taken() -> None:
         "cpu-onnxruntime-fp32-0t",
         "cpu-onnxruntime-fp32--1t",
         "CPU-onnxruntime-fp32",
-        "cuda-tensorrt-fp16",
         "cpu-openvino-fp32",
+        "cpu-tensorrt-fp16",
         "cpu-onnxruntime-int8",
+        "cuda-openvino-fp32",
+        "cuda-tensorrt-int8",
+        "rocm-onnxruntime-fp32",
     ],
 )
 def test_what_does_not_exist_is_refused_with_advice(text: str) -> None:
@@ -46,11 +49,43 @@ def test_a_target_has_a_thread() -> None:
         Target("cpu", "onnxruntime", "fp32", 0)
 
 
+@pytest.mark.parametrize("slug", [slug for slug in TARGETS if slug.startswith("cuda-")])
+def test_a_gpu_target_is_read_on_any_machine_and_has_no_threads(slug: str) -> None:
+    target = Target.parse(slug)
+    assert target.slug == target.kind == slug
+    assert target.on_gpu
+    assert f"{target.backend}-{target.precision}" == slug
+    for threads in (1, 2):
+        with pytest.raises(TargetError, match=f"takes no threads: write '{slug}', not '{slug}-{threads}t'"):
+            Target.parse(f"{slug}-{threads}t")
+    with pytest.raises(TargetError, match=f"takes no threads, got 2; write '{slug}'"):
+        Target("cuda", target.engine, target.precision, 2)
+
+
+def test_a_processor_target_is_not_on_a_gpu() -> None:
+    target = Target.parse("cpu-onnxruntime-fp32-3t")
+    assert not target.on_gpu
+    assert (target.backend, target.precision, target.threads) == ("cpu-onnxruntime", "fp32", 3)
+
+
 def test_targets_are_probed() -> None:
     statuses = list_targets()
     assert [status.slug for status in statuses] == list(TARGETS)
     assert statuses[0].available
-    assert statuses[0].missing == statuses[0].remedy == ""
+    for status in statuses:
+        assert status.available == (status.missing == "") == (status.remedy == "")
+
+
+@pytest.mark.parametrize("slug", TARGETS)
+def test_what_is_listed_as_missing_is_what_the_error_says(slug: str) -> None:
+    target = Target.parse(slug)
+    missing = target.missing()
+    if missing is None:
+        target.check_available()
+    else:
+        with pytest.raises(TargetError) as caught:
+            target.check_available()
+        assert str(caught.value) == f"Target '{target.slug}' is not available here. {missing.what}. {missing.remedy}."
 
 
 @pytest.mark.parametrize(
@@ -67,7 +102,7 @@ def test_a_missing_engine_is_a_value_and_opening_it_an_error(tmp_path: Path, con
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from runtime import Target, TargetError, list_targets, open_engine
-(status,) = list_targets()
+status = list_targets()[0]
 assert not status.available and {missing!r} in status.missing and "pip install '.[cpu]'" in status.remedy, status
 try:
     open_engine(b"", Target.parse("cpu-onnxruntime-fp32-1t"))

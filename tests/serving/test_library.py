@@ -86,7 +86,7 @@ def test_a_damaged_bundle_or_an_unknown_target_ends_the_start(
 ) -> None:
     make_bundle(tmp_path / "x", "x", "derain")
     with pytest.raises(TargetError, match="cpu-onnxruntime-fp32"):
-        Library.load(Settings(bundles=(tmp_path,), target="cuda-tensorrt-fp16"))
+        Library.load(Settings(bundles=(tmp_path,), target="cuda-openvino-fp32"))
     (tmp_path / "x" / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(BundleError, match=r"model\.onnx"):
         Library.load(Settings(bundles=(tmp_path,)))

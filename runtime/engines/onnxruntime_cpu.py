@@ -1,0 +1,78 @@
+"""ONNX Runtime on the processor."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.clock import clock_for
+from runtime.engines.onnxruntime_session import (
+    PROVIDERS,
+    failure_types,
+    open_session,
+    session_options,
+    single_input_and_output,
+)
+from runtime.errors import EngineError
+from runtime.requirements import import_onnxruntime
+from runtime.target import Target
+
+__all__ = ["OnnxRuntimeEngine"]
+
+
+class OnnxRuntimeEngine:
+    """ONNX Runtime on the processor, with the settings under which the latency tables are measured.
+
+    Use `open_engine`. All graph optimisations, one operator at a time, `target.threads` threads inside an operator.
+    Threads do not spin while they wait: with several sessions in one process, spinning pools take the cores from the
+    session that works and cost a factor of 3 to 5.
+
+    Args:
+        model: Path of an ONNX file, or its bytes.
+        target: A target whose engine is `onnxruntime` and whose device is the processor.
+
+    Raises:
+        EngineError: If the model is not readable, or does not have one float32 NCHW input and one output.
+        TargetError: If ONNX Runtime is missing, or would run somewhere else than asked.
+    """
+
+    def __init__(self, model: Path | bytes, target: Target) -> None:
+        ort: Any = import_onnxruntime()
+        self._target = target
+        self._failures = failure_types()
+        source = model if isinstance(model, bytes) else str(model)
+        self._session = open_session(ort, source, session_options(ort, target.threads), PROVIDERS[target.device])
+        image, restored = single_input_and_output(self._session)
+        self._input, self._output = str(image.name), str(restored.name)
+
+    @property
+    def target(self) -> Target:
+        """Where it runs."""
+        return self._target
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map (N, C, H, W) to (N, C, scale*H, scale*W), float32.
+
+        Raises:
+            EngineError: If ONNX Runtime refuses the batch, for example because of its shape.
+        """
+        if batch.ndim != 4 or batch.dtype != np.float32:
+            raise EngineError(f"An engine takes float32 of shape (N, C, H, W), got {batch.dtype} {batch.shape}.")
+        try:
+            (result,) = self._session.run([self._output], {self._input: batch})
+        except self._failures as error:
+            raise EngineError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
+        return np.asarray(result, dtype=np.float32)
+
+    def timer(self, batch: NDArray[np.float32]) -> Callable[[], float]:
+        """A function that runs this batch once and returns the seconds it took, by the target's clock."""
+        now = clock_for(self._target).now
+
+        def once() -> float:
+            start = now()
+            self.run(batch)
+            return now() - start
+
+        return once
