@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import lsq_linear
 from torch import Tensor, nn
 
 from models import Carrier, OpKey
@@ -13,6 +14,8 @@ from models.mixed import weighted_sum
 
 LONG = 4
 """Units in a chain; long enough that the fixed cost of stem and tail does not drown a unit."""
+PULL = 1e-4
+"""Strength of the pull of rows towards zero beside one chain's relative error: decides only what nothing else does."""
 
 
 class _Chain(nn.Module):
@@ -61,6 +64,11 @@ class Chain:
             return _Chain(self.carrier, self.length)
 
 
+def is_chain(subject: str) -> bool:
+    """Is this the id of a chain, and not of a whole network?"""
+    return " x (" in subject
+
+
 def plan_chains(carriers: Sequence[Carrier]) -> list[list[Chain]]:
     """Chains to time, in groups that share resolution, channels and number of scales.
 
@@ -77,11 +85,11 @@ def plan_chains(carriers: Sequence[Carrier]) -> list[list[Chain]]:
 
 
 def solve_rows(groups: Sequence[Sequence[Chain]], chain_ms: Mapping[str, float]) -> dict[OpKey, float]:
-    """Milliseconds of each row from the chains' times: least squares, smallest norm.
+    """Milliseconds of each row from the chains' times: least squares over times that cannot be negative.
 
     `time(chain) = fixed(group) + length * sum(rows of the carrier)`. Where two rows only ever occur together (the
-    reference convolution into and out of a narrower width) the smallest-norm solution shares their time equally,
-    and every prediction uses only their sum.
+    reference convolution into and out of a narrower width) a faint pull towards zero shares their time equally, and
+    every prediction uses only their sum.
     """
     keys = sorted({key for group in groups for chain in group for key in chain.carrier.keys})
     column = {key: len(groups) + index for index, key in enumerate(keys)}
@@ -96,5 +104,8 @@ def solve_rows(groups: Sequence[Sequence[Chain]], chain_ms: Mapping[str, float])
             scale = 1.0 / chain_ms[chain.id]
             rows.append(row * scale)
             times.append(1.0)
-    solution, *_ = np.linalg.lstsq(np.array(rows), np.array(times), rcond=None)
-    return {key: max(0.0, float(solution[column[key]])) for key in keys}
+    pull = PULL / float(np.median(list(chain_ms.values()))) * np.eye(len(groups) + len(keys))
+    pull[: len(groups)] = 0.0
+    matrix, target = np.vstack([np.array(rows), pull]), np.concatenate([times, np.zeros(len(pull))])
+    solution = lsq_linear(matrix, target, bounds=(0.0, np.inf), method="bvls").x
+    return {key: float(solution[column[key]]) for key in keys}

@@ -1,28 +1,79 @@
-"""Measuring a latency table: chains of carriers, then whole networks to calibrate against."""
+"""Measuring a latency table: chains of carriers, whole networks to calibrate against, and networks to check it with."""
 
-import datetime
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from tqdm import tqdm
 
-from export.onnx_graph import export_onnx
-from models import OpKey, Space, SpaceConfig, content_hash
-from runtime import Target
-from runtime.host import describe_host
-from runtime.timing import StabilityRule
-from search.files import write_json
-from search.latency.chains import plan_chains, solve_rows
-from search.latency.clock import clock_for, time_graphs
-from search.latency.table import PROTOCOL, Calibration, LatencyTable, Measured, Row, SizeTable
+from export import export_onnx
+from models import OpKey, Space, SpaceConfig
+from runtime import StabilityRule, Target
+from search.latency.calibration import (
+    Picks,
+    calibration_picks,
+    finalist_picks,
+    fit_calibration,
+    held_out,
+    sum_of_rows,
+    unseen_picks,
+)
+from search.latency.chains import is_chain, plan_chains, solve_rows
+from search.latency.journal import Journal
+from search.latency.linked import Yardstick, time_linked
+from search.latency.model import LatencyModel
+from search.latency.stopwatch import Subject
+from search.latency.table import Check, CheckKind, LatencyTable, Row, SizeTable
 
-ANCHOR = "anchor"
-RULE = StabilityRule(warmup=2, min_runs=8, max_runs=40, tolerance=0.02, max_seconds=4.0)
-CALIBRATION_NETWORKS = 8
+RETRIES = 12
+"""At most so many timings per size that did not settle are taken up again at the end."""
+YARDSTICKS = 3
+"""Calibration networks that are timed again beside the networks of the checks."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When timings count as settled: those of chains, whose errors average out in a network, and those of networks."""
+
+    chains: StabilityRule
+    networks: StabilityRule
+
+    def of(self, subjects: Sequence[Subject]) -> dict[str, StabilityRule]:
+        """The rule of each subject."""
+        return {s.id: self.chains if is_chain(s.id) else self.networks for s in subjects}
+
+    def within(self, seconds: float) -> "Rules":
+        """The same with no more than so many seconds for a chain, and twice as many for a network."""
+        return Rules(replace(self.chains, max_seconds=seconds), replace(self.networks, max_seconds=2 * seconds))
+
+
+RULES = Rules(
+    chains=StabilityRule(min_runs=5, max_runs=9, tolerance=0.02, max_seconds=2.0),
+    networks=StabilityRule(min_runs=8, max_runs=18, tolerance=0.01, max_seconds=5.0),
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Graphs that are timed together, at one (height, width) of the network's input.
+
+    Attributes:
+        size: Of the network's input; a graph's own may be a part of it.
+        subjects: What is timed.
+        known: Names of calibration networks, and the size at which they were timed before: yardsticks.
+    """
+
+    size: tuple[int, int]
+    subjects: list[Subject]
+    known: tuple[tuple[tuple[int, int], Subject], ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """About how long it takes, for the progress bar: pixels."""
+        subjects = [*self.subjects, *(subject for _, subject in self.known)]
+        return sum(subject.size[0] * subject.size[1] for subject in subjects)
 
 
 def measure_table(
@@ -33,14 +84,14 @@ def measure_table(
     out: Path,
     *,
     seed: int = 0,
-    rule: StabilityRule = RULE,
+    rules: Rules = RULES,
     code_version: str = "",
+    anew: bool = False,
 ) -> LatencyTable:
-    """Measure every row that the space can ask for, calibrate on whole networks, and write the table.
+    """Measure every row that the space can ask for, calibrate on whole networks, check the result, write the table.
 
-    Work is done in groups; each finished group is kept beside `out` and skipped when measuring is taken up again.
-    In every group the same anchor graph is timed too, and the group's times are scaled by how much the anchor has
-    drifted since the first group.
+    Killed, it goes on with what is missing. A table that is at `out` already is added to: only graphs that it does not
+    have, at sizes that it does not have, are timed.
 
     Args:
         space: What to price.
@@ -49,203 +100,193 @@ def measure_table(
         sizes: (height, width) inputs; each is rounded up to what the space's networks accept.
         out: The table's JSON file.
         seed: Random networks and order of turns.
-        rule: When a timing counts as settled.
+        rules: When timings count as settled.
         code_version: Recorded as provenance.
+        anew: Take nothing from a table at `out`.
+
+    Raises:
+        TableError: The table at `out` is of another target, device, engine or schema.
     """
-    journal = _Journal(out.with_suffix(".partial.json"), _journal_key(space, config, target, sizes, seed))
-    groups = plan_chains(space.carriers(config))
-    networks = calibration_picks(space, config, seed)
+    there = LatencyTable.load(out) if out.is_file() and not anew else None
+    journal = Journal(out.with_suffix(".partial.json"), target, there, code_version)
     multiple = space.build(space.genotype(config, space.reference_picks(config))).multiple
-    padded = [(_round_up(height, multiple), _round_up(width, multiple)) for height, width in sizes]
-    anchor, anchor_size = anchor_graph(space, config, padded[0])
-    tables = []
-    jobs = len(padded) * (len(groups) + 1)
-    with tqdm(total=jobs, desc="measuring", unit="group") as bar:
-        for size in padded:
-            chains: list[Measured] = []
-            for number, group in enumerate(groups):
-                part = _scaled(size, group[0].carrier.divisor)
-                name = f"{size[1]}x{size[0]}/{number}"
-                chains += journal.once(
-                    name,
-                    lambda group=group, part=part: _time_group(  # type: ignore[misc]
-                        {c.id: export_onnx(c.module()) for c in group}, target, part, rule, seed, (anchor, anchor_size)
-                    ),
-                )
-                bar.update()
-            whole = journal.once(
-                f"{size[1]}x{size[0]}/networks",
-                lambda size=size: _time_group(  # type: ignore[misc]
-                    {name: _export_picks(space, config, picks) for name, picks in networks.items()},
-                    target, size, rule, seed, (anchor, anchor_size),
-                ),
-            )  # fmt: skip
-            bar.update()
-            rows = solve_rows(groups, {entry.id: entry.ms for entry in chains})
-            tables.append(_size_table(space, config, size, rows, chains, whole, networks))
-    table = LatencyTable(
-        protocol=PROTOCOL,
-        target=target.slug,
-        host=describe_host(),
-        clock=clock_for(target).name,
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        code_version=code_version,
-        space=space.name,
-        space_version=space.version,
-        space_config=config.model_dump(mode="json"),
-        anchor_ms=journal.anchor_ms,
-        sizes=tuple(tables),
+    padded = sorted({(_round_up(h, multiple), _round_up(w, multiple)) for h, w in sizes}, key=lambda s: s[0] * s[1])
+    between = unseen_size(padded, multiple)
+    networks, others = calibration_picks(space, config, seed), unseen_picks(space, config, seed)
+    work = Workload(space, config, target)
+    timer = _Timer(journal, target, rules, seed)
+
+    # Everything at one size in one batch: a slow minute then hits chains and networks alike.
+    batches = [Batch(size, [*work.chains(size), *work.networks(networks, size)]) for size in padded]
+    timer.run([timer.missing(batch, networks) for batch in batches], f"measuring {space.name}")
+    if between is not None:
+        unseen = Batch(between, work.networks(others, between), work.yardsticks(networks, padded[-2]))
+        timer.run([timer.missing(unseen, {})], "measuring networks at an unseen size")
+    again = [replace(batch, subjects=journal.unstable(batch.size, batch.subjects)[:RETRIES]) for batch in batches]
+    timer.run(
+        [replace(batch, known=work.yardsticks(networks, batch.size)) for batch in again],
+        "measuring again what did not settle",
     )
+    finalists = finalist_picks(LatencyModel(work.table(padded, networks, journal)), padded[-1], seed)
+    final = Batch(padded[-1], work.networks(finalists, padded[-1]), work.yardsticks(networks, padded[-1]))
+    timer.run([timer.missing(final, {})], "measuring networks at the optimum")
+
+    # Put together anew: the last batch may have shown the machine quieter than it was seen before.
+    table = work.table(padded, networks, journal)
+    model = LatencyModel(table)
+    checks = [*table.checks, _check("optimum", model, finalists, final, journal)]
+    if between is not None:
+        checks.append(_check("unseen-size", model, others, unseen, journal))
+    timed = {**networks, **(others if between else {}), **finalists}
+    table = table.model_copy(update={"checks": tuple(checks), "networks": timed})
     table.save(out)
     journal.close()
     return table
 
 
-def anchor_graph(space: Space[Any], config: SpaceConfig, size: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:
-    """The graph whose time tells how fast the machine is just now, and the (height, width) it runs at."""
-    chain = plan_chains(space.carriers(config))[0][0]
-    return export_onnx(chain.module()), _scaled(size, chain.carrier.divisor)
+class Workload:
+    """The graphs of a space, exported once each.
 
+    Args:
+        space: Whose.
+        config: Its config.
+        target: Whose precision they are exported in.
+    """
 
-def calibration_picks(space: Space[Any], config: SpaceConfig, seed: int) -> dict[str, dict[str, str]]:
-    """Networks to calibrate on: the reference, all first and all last candidates (where allowed), random ones."""
-    rng = np.random.default_rng(seed)
-    found = {"reference": space.reference_picks(config)}
-    candidates = space.candidates(config)
-    for name, place in (("all-first", 0), ("all-last", -1)):
-        picks = {choice: names[place] for choice, names in candidates.items()}
-        if space.allows(config, picks):
-            found[name] = picks
-    while len(found) < CALIBRATION_NETWORKS:
-        found[f"random-{len(found)}"] = space.random_picks(config, rng)
-    return found
+    def __init__(self, space: Space[Any], config: SpaceConfig, target: Target) -> None:
+        self.space, self.config, self.target = space, config, target
+        self.groups = plan_chains(space.carriers(config))
+        self._graphs: dict[str, bytes] = {}
 
+    def chains(self, size: tuple[int, int]) -> list[Subject]:
+        """All chains, each at its part of the network's input size."""
+        subjects = []
+        for chain in (chain for group in self.groups for chain in group):
+            if chain.id not in self._graphs:
+                self._graphs[chain.id] = export_onnx(chain.module(), precision=self.target.precision)
+            divisor = chain.carrier.divisor
+            subjects.append(Subject(chain.id, self._graphs[chain.id], (size[0] // divisor, size[1] // divisor)))
+        return subjects
 
-def fit_calibration(sums_ms: Sequence[float], measured: Sequence[Measured]) -> Calibration:
-    """Least-squares line from summed rows to whole networks, with leave-one-out errors."""
-    x, y = np.array(sums_ms), np.array([entry.ms for entry in measured])
+    def networks(self, picks: Mapping[str, Picks], size: tuple[int, int]) -> list[Subject]:
+        """Whole networks."""
+        return [Subject(name, self.network(entry), size) for name, entry in picks.items()]
 
-    def fit(keep: NDArray[np.bool_]) -> tuple[float, float]:
-        weights = 1.0 / y[keep]
-        design = np.stack([np.ones(keep.sum()), x[keep]], 1) * weights[:, None]
-        (intercept, slope), *_ = np.linalg.lstsq(design, y[keep] * weights, rcond=None)
-        return float(intercept), float(slope)
+    def yardsticks(
+        self, networks: Mapping[str, Picks], size: tuple[int, int]
+    ) -> tuple[tuple[tuple[int, int], Subject], ...]:
+        """The first few of the calibration networks, at a size at which they are timed."""
+        few = dict(list(networks.items())[:YARDSTICKS])
+        return tuple((size, subject) for subject in self.networks(few, size))
 
-    errors = []
-    for index in range(len(y)):
-        keep = np.arange(len(y)) != index
-        intercept, slope = fit(keep)
-        errors.append(abs(intercept + slope * x[index] - y[index]) / y[index])
-    intercept, slope = fit(np.ones(len(y), dtype=bool))
-    return Calibration(
-        intercept_ms=intercept,
-        slope=slope,
-        mape=float(np.mean(errors)),
-        worst=float(np.max(errors)),
-        networks=tuple(measured),
-        sums_ms=tuple(float(value) for value in x),
-    )
-
-
-def _size_table(
-    space: Space[Any],
-    config: SpaceConfig,
-    size: tuple[int, int],
-    rows: dict[OpKey, float],
-    chains: Sequence[Measured],
-    whole: Sequence[Measured],
-    networks: dict[str, dict[str, str]],
-) -> SizeTable:
-    terms = space.cost_terms(config)
-    sums = [sum(rows[t.key] for t in terms if t.holds(networks[entry.id])) for entry in whole]
-    return SizeTable(
-        height=size[0],
-        width=size[1],
-        rows=tuple(
-            Row(
-                operation=key.operation,
-                in_channels=key.in_channels,
-                out_channels=key.out_channels,
-                divisor=key.divisor,
-                ms=ms,
+    def network(self, picks: Picks) -> bytes:
+        """A whole network as ONNX, with seeded weights."""
+        genotype = self.space.genotype(self.config, picks)
+        if genotype.id not in self._graphs:
+            # Seeded, so that the same network is the same file, and is known when measuring is taken up again.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                network = self.space.build(genotype)
+            self._graphs[genotype.id] = export_onnx(
+                network, network.multiple, network.scale, precision=self.target.precision
             )
-            for key, ms in rows.items()
-        ),
-        chains=tuple(chains),
-        calibration=fit_calibration(sums, whole),
+        return self._graphs[genotype.id]
+
+    def table(self, sizes: Sequence[tuple[int, int]], networks: Mapping[str, Picks], journal: Journal) -> LatencyTable:
+        """The table of what the journal holds, with its held-out errors."""
+        parts = [self._size_table(size, networks, journal) for size in sizes]
+        return LatencyTable(
+            target=self.target.slug,
+            space=self.space.name,
+            space_version=self.space.version,
+            space_config=self.config.model_dump(mode="json"),
+            anchor_ms=journal.anchor_ms,
+            sessions=tuple(journal.sessions),
+            sizes=tuple(parts),
+            checks=tuple(held_out((part.height, part.width), part.calibration) for part in parts),
+            networks=dict(networks),
+        )
+
+    def _size_table(self, size: tuple[int, int], networks: Mapping[str, Picks], journal: Journal) -> SizeTable:
+        """The rows at one size, solved and calibrated."""
+        whole = self.networks(networks, size)
+        chains = [journal.measured(size, subject) for subject in self.chains(size)]
+        rows = solve_rows(self.groups, {entry.id: entry.ms for entry in chains})
+        sums = [sum_of_rows(self.space, self.config, rows, networks[subject.id]) for subject in whole]
+        timed = [journal.measured(size, subject) for subject in whole]
+        return SizeTable(
+            height=size[0],
+            width=size[1],
+            rows=tuple(_row(key, ms) for key, ms in rows.items()),
+            chains=tuple(chains),
+            calibration=fit_calibration(sums, timed),
+        )
+
+
+class _Timer:
+    """Times batches into a journal, with a progress bar."""
+
+    def __init__(self, journal: Journal, target: Target, rules: Rules, seed: int) -> None:
+        self._journal, self._target, self._rules, self._seed = journal, target, rules, seed
+
+    def missing(self, batch: Batch, networks: Mapping[str, Picks]) -> Batch:
+        """What the journal does not hold yet; calibration networks that it does hold become yardsticks."""
+        new = [subject for subject in batch.subjects if not self._journal.known(batch.size, subject)]
+        held = [s for s in batch.subjects if s.id in networks and s not in new][:YARDSTICKS]
+        return replace(batch, subjects=new, known=(*batch.known, *((batch.size, subject) for subject in held)))
+
+    def run(self, batches: Sequence[Batch], title: str) -> None:
+        """Time batches one after the other."""
+        todo = [batch for batch in batches if batch.subjects]
+        # In pixels, so that the time left is about right although batches at small sizes come first.
+        form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
+        with tqdm(total=sum(batch.weight for batch in todo), desc=title, bar_format=form, disable=not todo) as bar:
+            for batch in todo:
+                bar.set_postfix_str(f"{len(batch.subjects)} graphs at {batch.size[1]}x{batch.size[0]}")
+                start = bar.n
+
+                def on_round(done: int, _: int, batch: Batch = batch, start: float = start) -> None:
+                    bar.update(start + batch.weight * min(1.0, done / self._rules.networks.max_runs) - bar.n)
+
+                yardsticks = [Yardstick(subject, self._journal.ratio(size, subject)) for size, subject in batch.known]
+                timings, anchor = time_linked(
+                    batch.subjects,
+                    yardsticks,
+                    self._target,
+                    self._rules.of(batch.subjects),
+                    seed=self._seed,
+                    on_round=on_round,
+                )
+                self._journal.keep(batch.size, batch.subjects, timings, anchor)
+                bar.update(start + batch.weight - bar.n)
+
+
+def unseen_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, int] | None:
+    """A size between the two largest of `sizes`, of another shape; None where there is no room for one."""
+    if len(sizes) < 2:
+        return None
+    (low_height, low_width), (height, width) = sizes[-2:]
+    found = (
+        _round_up(round((low_height + height) / 2), multiple),
+        _round_up(round((low_width * width) ** 0.5), multiple),
     )
+    return None if found in sizes else found
 
 
-def _time_group(
-    graphs: dict[str, bytes],
-    target: Target,
-    size: tuple[int, int],
-    rule: StabilityRule,
-    seed: int,
-    anchor: tuple[bytes, tuple[int, int]],
-) -> dict[str, Any]:
-    """Time a group and its anchor; plain JSON, so that the journal can keep it."""
-    before = time_graphs({ANCHOR: anchor[0]}, target, anchor[1], rule, seed=seed)[ANCHOR]
-    timings = time_graphs(graphs, target, size, rule, seed=seed)
-    after = time_graphs({ANCHOR: anchor[0]}, target, anchor[1], rule, seed=seed)[ANCHOR]
-    return {
-        "anchor_ms": min(before.ms, after.ms),
-        "timings": [
-            {"id": name, "raw_ms": t.ms, "spread": t.spread, "runs": t.runs, "stable": t.stable}
-            for name, t in timings.items()
-        ],
-    }
+def _check(kind: CheckKind, model: LatencyModel, picks: Mapping[str, Picks], batch: Batch, journal: Journal) -> Check:
+    predicted = tuple(model.predict(picks[subject.id], *batch.size).ms for subject in batch.subjects)
+    return Check.of(kind, batch.size, predicted, tuple(journal.measured(batch.size, s) for s in batch.subjects))
 
 
-def _export_picks(space: Space[Any], config: SpaceConfig, picks: dict[str, str]) -> bytes:
-    network = space.build(space.genotype(config, picks))
-    return export_onnx(network, multiple=network.multiple, scale=network.scale)
+def _row(key: OpKey, ms: float) -> Row:
+    return Row(
+        operation=key.operation,
+        in_channels=key.in_channels,
+        out_channels=key.out_channels,
+        divisor=key.divisor,
+        ms=ms,
+    )
 
 
 def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
-
-
-def _scaled(size: tuple[int, int], divisor: int) -> tuple[int, int]:
-    return size[0] // divisor, size[1] // divisor
-
-
-def _journal_key(
-    space: Space[Any], config: SpaceConfig, target: Target, sizes: Sequence[tuple[int, int]], seed: int
-) -> str:
-    host = describe_host()
-    return content_hash(
-        [PROTOCOL, space.name, space.version, config.model_dump(mode="json"), target.slug, list(map(list, sizes)), seed,
-         host.model_dump(mode="json")]
-    )  # fmt: skip
-
-
-class _Journal:
-    """Finished groups of one measurement, kept on disk until the table is whole."""
-
-    def __init__(self, path: Path, key: str) -> None:
-        self._path = path
-        self._content: dict[str, Any] = {"key": key, "groups": {}}
-        if path.is_file():
-            found = json.loads(path.read_text())
-            if found.get("key") == key:
-                self._content = found
-
-    @property
-    def anchor_ms(self) -> float:
-        """The anchor in the first group: what all others are scaled to."""
-        first = next(iter(self._content["groups"].values()))
-        return float(first["anchor_ms"])
-
-    def once(self, name: str, measure: Callable[[], dict[str, Any]]) -> list[Measured]:
-        """The group's corrected timings, measured now unless they were before."""
-        groups = self._content["groups"]
-        if name not in groups:
-            groups[name] = measure()
-            write_json(self._path, self._content)
-        drift = self.anchor_ms / groups[name]["anchor_ms"]
-        return [Measured(ms=entry["raw_ms"] * drift, **entry) for entry in groups[name]["timings"]]
-
-    def close(self) -> None:
-        """The table is written; the journal is no longer needed."""
-        self._path.unlink(missing_ok=True)

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from models import CostTerm, OpKey, Space, SpaceConfig, get_space
+from runtime import SizeContract, plan_tiles
 from search.costs import Expectation, Prices
 from search.errors import TableError
-from search.latency.table import LatencyTable, SizeTable
+from search.latency.table import REMEDY, LatencyTable, SizeTable
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Milliseconds and the table's own held-out error at this size, as plus or minus milliseconds."""
+    """Milliseconds, and the table's own error there as plus or minus milliseconds."""
 
     ms: float
     error_ms: float
@@ -39,7 +40,7 @@ class LatencyModel:
             if missing:
                 raise TableError(
                     f"the table has no row at {width}x{height} for: {', '.join(missing)}; "
-                    f"measure again with `millisight latency measure --target {table.target}`"
+                    f"measure again with `{REMEDY} --target {table.target}`"
                 )
 
     @property
@@ -68,32 +69,60 @@ class LatencyModel:
         return Prices("ms", fixed, rows)
 
     def predict(self, picks: Mapping[str, str], height: int, width: int) -> Prediction:
-        """What a network costs at an input size."""
+        """What a network costs for one (height, width) input."""
         ms = self.prices(height, width).of(self._terms, picks)
-        return Prediction(ms, ms * self.relative_error)
+        return Prediction(ms, ms * self.relative_error(height, width))
+
+    def predict_picture(
+        self, picks: Mapping[str, str], height: int, width: int, contract: SizeContract
+    ) -> tuple[Prediction, int]:
+        """What a network costs for a whole picture that is run in tiles, overlap included, and the number of tiles.
+
+        The engine's time only: decoding, padding and blending are not a matter of the network.
+        """
+        tiles = plan_tiles(height, width, contract)
+        each = self.predict(picks, tiles[0].height, tiles[0].width)
+        return Prediction(each.ms * len(tiles), each.error_ms * len(tiles)), len(tiles)
 
     def expectation(self, height: int, width: int) -> Expectation:
         """Differentiable milliseconds under relaxed weights at an input size."""
         return Expectation(self.prices(height, width), self._terms, self.space.candidates(self.config))
 
-    @property
-    def relative_error(self) -> float:
-        """Mean held-out relative error over the measured sizes."""
-        return sum(size.calibration.mape for size in self.table.sizes) / len(self.table.sizes)
+    def relative_error(self, height: int, width: int) -> float:
+        """The error to expect at a size: the largest mean error that the table's checks found for such a prediction.
+
+        At a measured size these are its held-out networks and the networks derived under budgets (an optimiser finds
+        what a table has too cheap, so they are worse than random ones); elsewhere the networks at unseen sizes too.
+        Outside the range of the measured sizes the error grows in proportion to the pixels.
+        """
+        used = {(size.height, size.width) for _, size in self._blend(height, width)}
+        measured = (height, width) in self._rows
+        errors = [
+            check.accuracy.mape
+            for check in self.table.checks
+            if check.kind == "optimum"
+            or (check.kind == "held-out" and (check.height, check.width) in used)
+            or (check.kind == "unseen-size" and not measured)
+        ]
+        pixels, areas = height * width, [size.height * size.width for size in self.table.sizes]
+        beyond = max(1.0, pixels / max(areas), min(areas) / pixels)
+        return max(errors, default=0.0) * beyond
 
     def _blend(self, height: int, width: int) -> list[tuple[float, SizeTable]]:
+        """Measured sizes and their shares, which sum to one, but for a single size."""
         pixels = height * width
         for size in self.table.sizes:
             if (size.height, size.width) == (height, width):
                 return [(1.0, size)]
-        ordered = sorted(self.table.sizes, key=lambda size: abs(size.height * size.width - pixels))
-        first = ordered[0]
-        area = first.height * first.width
-        second = next((size for size in ordered[1:] if size.height * size.width != area), None)
-        if second is None:
-            return [(pixels / area, first)]
-        share = (pixels - area) / (second.height * second.width - area)
-        return [(1.0 - share, first), (share, second)]
+        ordered = sorted(self.table.sizes, key=lambda size: size.height * size.width)
+        areas = [size.height * size.width for size in ordered]
+        if areas[0] == areas[-1]:
+            return [(pixels / areas[0], ordered[0])]
+        larger = [n for n, area in enumerate(areas) if area > areas[0]]
+        upper = next((n for n in larger if areas[n] >= pixels), larger[-1])
+        lower = max(n for n, area in enumerate(areas) if area < areas[upper])
+        share = (pixels - areas[lower]) / (areas[upper] - areas[lower])
+        return [(1.0 - share, ordered[lower]), (share, ordered[upper])]
 
 
 def _row_ms(size: SizeTable) -> dict[OpKey, float]:

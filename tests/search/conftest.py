@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from models import OpKey, Space, SpaceConfig, get_space
-from runtime import describe_host
+from runtime import Target, describe_host, device_name, engine_version
 from search.latency.model import LatencyModel
-from search.latency.table import PROTOCOL, Calibration, LatencyTable, Measured, Row, SizeTable
+from search.latency.table import PROTOCOL, Calibration, Check, LatencyTable, Measured, Row, Session, SizeTable
 
 TARGET = "cpu-onnxruntime-fp32-1t"
 TINY: dict[str, Any] = {"channels": (8, 16), "blocks": 1, "convolutions": ("conv3x3", "separable3x3")}
@@ -19,8 +19,25 @@ MakeTable = Callable[..., LatencyTable]
 MakeModel = Callable[..., LatencyModel]
 
 
+ENGINE = engine_version(Target.parse(TARGET))
+
+
 def measured(name: str, ms: float) -> Measured:
-    return Measured(id=name, ms=ms, raw_ms=ms, spread=0.0, runs=8, stable=True)
+    return Measured(id=name, graph="0" * 16, session=0, ms=ms, error=0.01, raw_ms=ms, spread=0.0, runs=8, stable=True)
+
+
+def session(**fields: Any) -> Session:
+    content: dict[str, Any] = {
+        "date": "2026-01-01T00:00:00+00:00",
+        "code_version": "0",
+        "engine": ENGINE,
+        "host": describe_host(),
+        "device": device_name(Target.parse(TARGET)),
+        "clock": "cpu",
+        "anchor_ms": 1.0,
+        "disturbance": 0.1,
+    }
+    return Session.model_validate(content | fields)
 
 
 def _table(
@@ -30,9 +47,13 @@ def _table(
     intercept: float = 2.0,
     slope: float = 1.0,
     of: str = "unet",
+    error: float = 0.05,
     **fields: Any,
 ) -> LatencyTable:
-    """A table of the space `of`. `row_ms` holds at the last size; at the others it is in proportion to pixels."""
+    """A table of the space `of`. `row_ms` holds at the last size; at the others it is in proportion to pixels.
+
+    Its held-out networks are off by `error`.
+    """
     space: Space[Any] = get_space(of)
     config: SpaceConfig = space.parse_config(TINY if values is None else values)
     keys = sorted({term.key for term in space.cost_terms(config)})
@@ -51,27 +72,23 @@ def _table(
             for key in keys
         )
         calibration = Calibration(
-            intercept_ms=share * intercept,
-            slope=slope,
-            mape=0.05,
-            worst=0.1,
-            networks=(measured("reference", 1.0),),
-            sums_ms=(1.0,),
+            intercept_ms=share * intercept, slope=slope, networks=(measured("reference", 1.0),), sums_ms=(1.0,)
         )
         return SizeTable(height=height, width=width, rows=rows, chains=(), calibration=calibration)
 
     content: dict[str, Any] = {
         "protocol": PROTOCOL,
         "target": TARGET,
-        "host": describe_host(),
-        "clock": "cpu",
-        "date": "2026-01-01T00:00:00+00:00",
-        "code_version": "0",
+        "sessions": (session(),),
         "space": space.name,
         "space_version": space.version,
         "space_config": config.model_dump(mode="json"),
         "anchor_ms": 1.0,
         "sizes": tuple(size_table(*size) for size in sizes),
+        "checks": tuple(
+            Check.of("held-out", size, (1.0 + error, 1.0 - error), (measured("a", 1.0), measured("b", 1.0)))
+            for size in sizes
+        ),
     }
     return LatencyTable.model_validate(content | fields)
 

@@ -53,9 +53,9 @@ def test_planted_costs_are_recovered(values: dict[str, Any], seed: int, random_r
     shared = 0
     for key, ms in found.items():
         if key.in_channels == key.out_channels:
-            assert ms == pytest.approx(row(key), rel=1e-6), str(key)
+            assert ms == pytest.approx(row(key), rel=1e-4), str(key)
         else:
-            shared += abs(ms - row(key)) > 1e-6
+            shared += abs(ms - row(key)) > 1e-2
     # Into and out of a narrower width only the sum is known, and only the sum is ever used.
     for first, second in itertools.product(found, found):
         if (first.in_channels, first.out_channels, first.divisor) == (
@@ -63,7 +63,7 @@ def test_planted_costs_are_recovered(values: dict[str, Any], seed: int, random_r
             second.in_channels,
             second.divisor,
         ):
-            assert found[first] + found[second] == pytest.approx(row(first) + row(second), rel=1e-6)
+            assert found[first] + found[second] == pytest.approx(row(first) + row(second), rel=1e-4)
     assert (shared > 0) == (len(values.get("widths", (0.5, 1.0))) > 1)
 
 
@@ -75,10 +75,14 @@ def test_a_wrong_time_is_seen(random_rows: Rows) -> None:
     assert any(ms != pytest.approx(random_rows(0)(key), rel=1e-3) for key, ms in found.items())
 
 
-def test_rows_are_never_negative() -> None:
-    groups = plan(CONFIGS[0])
+def test_rows_are_never_negative_and_still_fit_best() -> None:
+    """Cutting an unconstrained solution off at zero would leave the other rows where they were."""
+    groups = plan(CONFIGS[2])
     times = {chain.id: 1.0 if chain.length > 1 else 5.0 for group in groups for chain in group}
-    assert min(solve_rows(groups, times).values()) == 0.0
+    found = solve_rows(groups, times)
+    assert min(found.values()) == pytest.approx(0.0, abs=1e-9)
+    assert all(ms >= 0.0 for ms in found.values())
+    assert max(found.values()) < 0.5  # a chain of four takes 1 ms
 
 
 def test_one_chain_a_group_fixes_the_cost_of_stem_and_tail() -> None:
@@ -123,7 +127,7 @@ def test_whole_networks_are_predicted_exactly_from_planted_costs(name: str, numb
         picks = space.random_picks(config, rng)
         paid = [term.key for term in space.cost_terms(config) if term.holds(picks)]
         expected = sum(map(row, paid))
-        assert sum(found[key] for key in paid) == pytest.approx(expected, rel=1e-6)
+        assert sum(found[key] for key in paid) == pytest.approx(expected, rel=1e-4)
         sums.add(round(expected, 6))
     assert len(sums) > 1
 

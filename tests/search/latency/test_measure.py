@@ -1,28 +1,23 @@
 """Measuring with the real engine on a tiny space; never a time is asserted."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from models import Carrier
+import search.latency.linked
 from models.search_spaces.unet import UNetConfig, UNetSpace
-from runtime import StabilityRule, Target, describe_host
-from search.latency.measure import (
-    CALIBRATION_NETWORKS,
-    _Journal,
-    anchor_graph,
-    calibration_picks,
-    fit_calibration,
-    measure_table,
-)
+from runtime import StabilityRule, Target, device_name, engine_version
+from search import TableError
+from search.latency.calibration import CALIBRATION_NETWORKS, FINALIST_SHARES, UNSEEN_NETWORKS
+from search.latency.measure import Rules, measure_table, unseen_size
 from search.latency.model import LatencyModel
-from search.latency.table import LatencyTable, Measured
+from search.latency.stopwatch import Subject, time_graphs
+from search.latency.table import LatencyTable
 
 TARGET = Target("cpu", "onnxruntime", "fp32", 1)
-QUICK = StabilityRule(warmup=0, min_runs=3, max_runs=3, max_seconds=0.05)
+FEW = StabilityRule(warmup=0, min_runs=3, max_runs=3, max_seconds=0.05)
+QUICK = Rules(FEW, FEW)
 TINY: dict[str, Any] = {"channels": (8,), "blocks": 1, "convolutions": ("conv3x3", "separable3x3"), "widths": (1.0,)}
 
 
@@ -30,141 +25,167 @@ class KilledError(Exception):
     """Stands for a killed process."""
 
 
-class Counting(UNetSpace):
-    """Counts the units that are built, and dies at one of them."""
+def die_at_batch(number: int | None, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Plant a kill before the batch of this number, from 1; returns what is timed from now on, batch by batch."""
+    timed: list[list[str]] = []
 
-    def __init__(self, dies_at: int | None = None) -> None:
-        self.built: list[str] = []
-        self._dies_at = dies_at
+    def mortal(subjects: list[Subject], *arguments: Any, **options: Any) -> Any:
+        if len(timed) + 1 == number:
+            raise KilledError
+        timed.append([subject.id for subject in subjects])
+        return time_graphs(subjects, *arguments, **options)
 
-    def carriers(self, config: UNetConfig) -> tuple[Carrier, ...]:
-        return tuple(replace(carrier, make=self._counted(carrier)) for carrier in super().carriers(config))
-
-    def _counted(self, carrier: Carrier) -> Any:
-        def make() -> Any:
-            self.built.append(carrier.id)
-            if len(self.built) == self._dies_at:
-                raise KilledError
-            return carrier.make()
-
-        return make
+    patch.setattr(search.latency.linked, "time_graphs", mortal)
+    return timed
 
 
 def config(space: UNetSpace, values: dict[str, Any] | None = None) -> UNetConfig:
     return space.parse_config(TINY | (values or {}))
 
 
-def measure_two_groups(space: UNetSpace, out: Path, seed: int = 0) -> LatencyTable:
-    two = config(space, {"channels": (8, 16)})
-    return measure_table(space, two, TARGET, [(16, 16)], out, seed=seed, rule=QUICK)
+def measure(out: Path, values: dict[str, Any] | None = None, sizes: Any = ((16, 16),), **more: Any) -> LatencyTable:
+    space = UNetSpace()
+    return measure_table(space, config(space, values), TARGET, sizes, out, rules=QUICK, **more)
 
 
 def test_a_table_is_measured_whole(tmp_path: Path) -> None:
     space = UNetSpace()
     out = tmp_path / "t.json"
-    table = measure_table(space, config(space), TARGET, [(16, 16), (30, 17)], out, rule=QUICK, code_version="1.2")
+    table = measure(out, sizes=[(48, 40), (16, 16), (30, 17)], code_version="1.2")
     assert LatencyTable.load(out) == table
     assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
-    assert [(size.height, size.width) for size in table.sizes] == [(16, 16), (30, 18)]  # up to the multiple of two
+    # Smallest first, up to the multiple of two.
+    assert [(size.height, size.width) for size in table.sizes] == [(16, 16), (30, 18), (48, 40)]
     keys = {str(term.key) for term in space.cost_terms(config(space))}
     for size in table.sizes:
         assert {f"{r.operation} {r.in_channels}->{r.out_channels} @1/{r.divisor}" for r in size.rows} == keys
-        assert all(row.ms >= 0 for row in size.rows)
-        assert all(chain.ms > 0 and chain.runs >= 1 for chain in size.chains)
         assert len(size.calibration.networks) == CALIBRATION_NETWORKS
-        assert len(size.calibration.sums_ms) == CALIBRATION_NETWORKS
-    assert (table.target, table.clock, table.code_version) == (TARGET.slug, "cpu", "1.2")
-    assert table.anchor_ms > 0
-    table.require(TARGET, space, config(space), describe_host())
+    kinds = [check.kind for check in table.checks]
+    assert kinds == ["held-out"] * 3 + ["optimum", "unseen-size"]
+    optimum, unseen = table.checks[3:]
+    assert (optimum.height, optimum.width, len(optimum.networks)) == (48, 40, len(FINALIST_SHARES))
+    assert (unseen.height, unseen.width, len(unseen.networks)) == (40, 28, UNSEEN_NETWORKS)
+    timed = {entry.id for entry in table.timings()} - {chain.id for size in table.sizes for chain in size.chains}
+    assert set(table.networks) == timed
+    assert (table.target, table.session.clock, table.session.code_version) == (TARGET.slug, "cpu", "1.2")
+    assert table.anchor_ms == table.session.anchor_ms > 0
+    table.require(TARGET, space, config(space), device_name(TARGET), engine_version(TARGET))
     LatencyModel(table)
 
 
-def test_interrupted_measuring_goes_on_with_what_is_missing(tmp_path: Path) -> None:
-    out, journal = tmp_path / "t.json", tmp_path / "t.partial.json"
-    with pytest.raises(KilledError):
-        measure_two_groups(Counting(dies_at=2), out)
-    assert not journal.exists()  # no group was done
-    dying = Counting(dies_at=20)
-    with pytest.raises(KilledError):
-        measure_two_groups(dying, out)
-    assert not out.exists()
-    assert journal.exists()
+def test_every_prediction_of_a_check_is_the_models(tmp_path: Path) -> None:
+    table = measure(tmp_path / "t.json", sizes=[(16, 16), (32, 32)])
+    model = LatencyModel(table)
+    for check in table.checks:
+        if check.kind != "held-out":
+            for predicted, entry in zip(check.predicted_ms, check.networks, strict=True):
+                again = model.predict(table.networks[entry.id], check.height, check.width).ms
+                assert predicted == pytest.approx(again)
 
-    again = Counting(dies_at=20)
-    table = measure_two_groups(again, out)  # the anchor is built again, the finished group is not
-    assert sum("@1/2" in unit for unit in dying.built) > 5
-    assert sum("@1/2" in unit for unit in again.built) == 1
-    assert sum("@1/4" in unit for unit in again.built) > 5
+
+def test_interrupted_measuring_goes_on_with_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, journal = tmp_path / "t.json", tmp_path / "t.partial.json"
+    sizes = [(16, 16), (24, 24)]
+    with monkeypatch.context() as patch:
+        die_at_batch(1, patch)
+        with pytest.raises(KilledError):
+            measure(out, sizes=sizes)
+    assert not journal.exists()  # no batch was done
+    with monkeypatch.context() as patch:
+        timed = die_at_batch(2, patch)
+        with pytest.raises(KilledError):
+            measure(out, sizes=sizes)
+    assert journal.exists()
+    assert not out.exists()
+    assert len(timed) == 1  # everything at 16x16
+    with monkeypatch.context() as patch:
+        timed = die_at_batch(None, patch)
+        table = measure(out, sizes=sizes)
+    assert timed[0] == [*(chain.id for chain in table.sizes[1].chains), *known_networks(table)]
+    assert len(table.sessions) == 2
+    settled = [entry for entry in table.sizes[0].chains if entry.stable]
+    assert {entry.session for entry in table.sizes[1].chains} == {1}
+    assert {entry.session for entry in settled} <= {0, 1}
     assert not journal.exists()
     assert LatencyTable.load(out) == table
 
 
-def test_a_journal_of_something_else_is_not_used(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        # The second run would not die if it took what the first one left.
+def known_networks(table: LatencyTable) -> list[str]:
+    return [entry.id for entry in table.sizes[0].calibration.networks]
+
+
+def test_a_new_operation_measures_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "t.json"
+    before = measure(out)
+    with monkeypatch.context() as patch:
+        timed = die_at_batch(None, patch)
+        after = measure(out, {"convolutions": ("conv3x3", "separable3x3", "conv5x5")})
+    chains = [name for name in timed[0] if "x (" in name]
+    assert chains
+    assert all("conv5x5" in name for name in chains)
+    # What is known already ties the new sitting to the old one.
+    assert any(name.startswith("yardstick") for name in timed[0])
+    known = {chain.id: chain for chain in before.sizes[0].chains}
+    kept = [chain for chain in after.sizes[0].chains if chain.id in known]
+    assert kept == list(known.values())
+    assert after.anchor_ms == before.anchor_ms
+    assert len(after.sessions) == 2
+    LatencyModel(after)
+
+
+def test_nothing_new_is_nothing_to_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "t.json"
+    before = measure(out)
+    with monkeypatch.context() as patch:
+        die_at_batch(1, patch)
+        assert measure(out) == before
+        with pytest.raises(KilledError):  # the planted fault: told to, it does measure
+            measure(out, anew=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("engine", "onnxruntime 0.9"), ("clock", "wall"), ("device", "Abacus 3000")]
+)
+def test_a_table_of_something_else_is_not_added_to(tmp_path: Path, field: str, value: str) -> None:
+    out = tmp_path / "t.json"
+    table = measure(out)
+    table.model_copy(update={"sessions": (table.session.model_copy(update={field: value}),)}).save(out)
+    with pytest.raises(TableError, match=r"Tables never mix: choose another --out, or replace it with --anew"):
+        measure(out, {"channels": (16,)})
+    assert measure(out, {"channels": (16,)}, anew=True).session.engine == engine_version(TARGET)
+
+
+def test_a_table_of_other_threads_is_not_added_to(tmp_path: Path) -> None:
+    out = tmp_path / "t.json"
+    measure(out)
+    space, two = UNetSpace(), Target("cpu", "onnxruntime", "fp32", 2)
+    with pytest.raises(TableError, match="Tables never mix"):
+        measure_table(space, config(space), two, [(16, 16)], out, rules=QUICK)
+
+
+def test_a_journal_of_another_target_is_left_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, space = tmp_path / "t.json", UNetSpace()
+    with monkeypatch.context() as patch:
+        die_at_batch(2, patch)
         with pytest.raises(KilledError):
-            measure_two_groups(Counting(dies_at=20), tmp_path / "t.json", seed=seed)
+            measure(out)
+    assert (tmp_path / "t.partial.json").exists()
+    two = Target("cpu", "onnxruntime", "fp32", 2)
+    table = measure_table(space, config(space), two, [(16, 16)], out, rules=QUICK)
+    assert len(table.sessions) == 1
+    assert table.session.clock == "wall"
 
 
-def timed(raw_ms: float, anchor_ms: float) -> dict[str, Any]:
-    entry = {"id": "chain", "raw_ms": raw_ms, "spread": 0.0, "runs": 3, "stable": True}
-    return {"anchor_ms": anchor_ms, "timings": [entry]}
-
-
-def test_times_are_corrected_by_the_drift_of_the_anchor(tmp_path: Path) -> None:
-    journal = _Journal(tmp_path / "j.json", "key")
-    (first,) = journal.once("a", lambda: timed(4.0, 2.0))
-    (slow,) = journal.once("b", lambda: timed(8.0, 4.0))  # the machine is half as fast now
-    (quick,) = journal.once("c", lambda: timed(2.0, 1.0))
-    assert (first.ms, slow.ms, quick.ms) == (4.0, 4.0, 4.0)
-    assert (slow.raw_ms, quick.raw_ms) == (8.0, 2.0)
-    reopened = _Journal(tmp_path / "j.json", "key")
-    assert reopened.once("b", lambda: timed(99.0, 1.0)) == [slow]
-    assert _Journal(tmp_path / "j.json", "another").once("b", lambda: timed(99.0, 1.0))[0].ms == 99.0
-
-
-def test_calibration_networks_differ_and_start_with_the_reference() -> None:
-    space = UNetSpace()
-    wide = space.parse_config({"channels": (16, 24), "blocks": 1})
-    networks = calibration_picks(space, wide, seed=0)
-    assert list(networks)[:3] == ["reference", "all-first", "all-last"]
-    assert networks["reference"] == space.reference_picks(wide)
-    assert len({space.genotype(wide, picks).id for picks in networks.values()}) >= CALIBRATION_NETWORKS - 1
-    assert calibration_picks(space, wide, seed=0) == networks
-    assert calibration_picks(space, wide, seed=1) != networks
-
-
-def test_the_anchor_is_the_same_graph_every_time() -> None:
-    space = UNetSpace()
-    graph, size = anchor_graph(space, config(space), (32, 32))
-    assert anchor_graph(space, config(space), (32, 32)) == (graph, size)
-    assert size == (16, 16)  # at the resolution of its carrier
-
-
-def networks_taking(*ms: float) -> list[Measured]:
-    return [Measured(id=str(i), ms=value, raw_ms=value, spread=0.0, runs=3, stable=True) for i, value in enumerate(ms)]
-
-
-def test_calibration_finds_a_planted_line() -> None:
-    sums = [1.0, 2.0, 4.0, 7.0]
-    fitted = fit_calibration(sums, networks_taking(*(3.0 + 0.8 * value for value in sums)))
-    assert fitted.intercept_ms == pytest.approx(3.0)
-    assert fitted.slope == pytest.approx(0.8)
-    assert fitted.mape == pytest.approx(0.0, abs=1e-9)
-    assert fitted.worst == pytest.approx(0.0, abs=1e-9)
-
-
-def test_calibration_error_is_that_of_networks_it_has_not_seen() -> None:
-    """Against numpy's own weighted line, fitted without the point in question."""
-    sums, ms = [1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 10.0]
-    fitted = fit_calibration(sums, networks_taking(*ms))
-    errors = []
-    for index, (x, y) in enumerate(zip(sums, ms, strict=True)):
-        others = [i for i in range(4) if i != index]
-        slope, intercept = np.polyfit(
-            [sums[i] for i in others], [ms[i] for i in others], 1, w=[1 / ms[i] for i in others]
-        )
-        errors.append(abs(intercept + slope * x - y) / y)
-    assert errors[3] == pytest.approx(0.5)  # three points on a line miss the fourth by its whole distance
-    assert fitted.worst == pytest.approx(max(errors))
-    assert fitted.mape == pytest.approx(np.mean(errors))
+@pytest.mark.parametrize(
+    ("sizes", "multiple", "expected"),
+    [
+        ([(64, 64)], 4, None),
+        ([(128, 128), (256, 256), (512, 512)], 8, (384, 368)),
+        ([(2, 2), (4, 4)], 2, None),  # rounded up it is one of them
+        ([(16, 32), (64, 32)], 2, (40, 32)),
+    ],
+)
+def test_the_unseen_size_lies_between_the_two_largest(
+    sizes: list[tuple[int, int]], multiple: int, expected: tuple[int, int] | None
+) -> None:
+    assert unseen_size(sizes, multiple) == expected

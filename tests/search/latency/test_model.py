@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import OpKey
+from runtime import SizeContract, plan_tiles
 from search import TableError
 from search.latency.model import LatencyModel
-from search.latency.table import LatencyTable
+from search.latency.table import Check, LatencyTable, Measured
 
 MakeModel = Callable[..., LatencyModel]
 MakeTable = Callable[..., LatencyTable]
@@ -105,17 +106,65 @@ def test_one_size_only_is_in_proportion_to_pixels(make_model: MakeModel) -> None
 
 
 def test_never_negative(make_model: MakeModel) -> None:
-    model = make_model(sizes=((16, 16), (32, 32)), intercept=-5.0)
+    model = make_model(sizes=((16, 16), (32, 32)), row_ms=lambda _: 0.001, intercept=5.0)
     prices = model.prices(4, 4)
     assert prices.fixed >= 0
     assert all(ms >= 0 for ms in prices.rows.values())
 
 
-def test_held_out_error_goes_with_the_prediction(make_model: MakeModel) -> None:
-    model = make_model()
+def check(kind: str, size: tuple[int, int], error: float) -> Check:
+    entry = Measured(id="a", graph="0", session=0, ms=1.0, error=0.0, raw_ms=1.0, spread=0.0, runs=3, stable=True)
+    return Check.of(kind, size, (1.0 + error,), (entry,))  # type: ignore[arg-type]
+
+
+def test_the_error_goes_with_the_prediction(make_model: MakeModel) -> None:
+    model = make_model(error=0.05)
     prediction = model.predict(random_picks(model, 0), 32, 32)
     assert prediction.error_ms == pytest.approx(0.05 * prediction.ms)
     assert "±" in str(prediction)
+
+
+def test_the_error_is_the_worst_of_the_checks_that_apply(make_table: MakeTable) -> None:
+    table = make_table(sizes=((16, 16), (32, 32), (64, 64)))
+    checks = (
+        check("held-out", (16, 16), 0.01),
+        check("held-out", (32, 32), 0.02),
+        check("held-out", (64, 64), 0.05),
+        check("optimum", (64, 64), 0.03),
+        check("unseen-size", (48, 44), 0.08),
+    )
+    model = LatencyModel(table.model_copy(update={"checks": checks}))
+    assert model.relative_error(16, 16) == pytest.approx(0.03)  # the optimum counts everywhere
+    assert model.relative_error(64, 64) == pytest.approx(0.05)
+    assert model.relative_error(24, 24) == pytest.approx(0.08)
+    # Beyond the measured sizes it grows: nobody has looked there.
+    assert model.relative_error(128, 64) == pytest.approx(0.16)
+    assert model.relative_error(8, 16) == pytest.approx(0.16)
+    assert LatencyModel(table.model_copy(update={"checks": ()})).relative_error(32, 32) == 0.0
+
+
+def test_a_picture_is_priced_in_tiles_overlap_included(make_model: MakeModel) -> None:
+    model = make_model(sizes=((16, 16), (32, 32)))
+    picks = random_picks(model, 0)
+    contract = SizeContract(multiple=4, minimum=4, tile=(32, 32), overlap=8, scale=1)
+    tile = model.predict(picks, 32, 32)
+    whole, tiles = model.predict_picture(picks, 100, 60, contract)
+    assert tiles == len(plan_tiles(100, 60, contract)) == 4 * 3
+    assert whole.ms == pytest.approx(tiles * tile.ms)
+    assert whole.error_ms == pytest.approx(tiles * tile.error_ms)
+    # Without overlap there would be fewer pixels to run.
+    assert whole.ms > model.predict(picks, 100, 60).ms
+    small, one = model.predict_picture(picks, 20, 14, contract)
+    assert one == 1
+    assert small.ms == pytest.approx(model.predict(picks, 20, 16).ms)  # rounded up to the multiple
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 16), (20, 20), (32, 32), (40, 48), (64, 64), (96, 96)])
+def test_planted_proportional_times_are_met_at_any_size(make_model: MakeModel, size: tuple[int, int]) -> None:
+    model = make_model(sizes=((64, 64), (16, 16), (32, 32), (16, 64)))
+    picks = random_picks(model, 0)
+    pixels = size[0] * size[1]
+    assert model.predict(picks, *size).ms == pytest.approx(pixels / 1024 * model.predict(picks, 32, 32).ms)
 
 
 @pytest.mark.parametrize(
