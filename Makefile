@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # The main job; everything can be overridden: make search-latency-aware TASK=derain BUDGET_MS=40 DATA=photos/
+# Several budgets, BUDGET_MS=5,10,20, give a network each from one table and one search.
 TASK ?= denoise
 SCALE ?=
 METHOD ?= autoderain
@@ -64,7 +65,7 @@ search-latency-aware: install ## measure, search, train, export; METHOD= TASK= S
 	@$(BIN)/millisight search --task '$(TASK)' --method '$(METHOD)' --target '$(TARGET)' --size '$(SIZE)' \
 	  --preset '$(PRESET)' --complexity '$(COMPLEXITY)' --out '$(OUT)' $(if $(SCALE),--scale '$(SCALE)') \
 	  $(if $(BUDGET_MS),--budget-ms '$(BUDGET_MS)') $(if $(DATA),--data '$(DATA)') \
-  $(if $(TEACHER),--teacher '$(TEACHER)')
+	  $(if $(TEACHER),--teacher '$(TEACHER)')
 
 serve: install ## HTTP service with your bundles in runs/ and those of zoo/; HOST= PORT= TARGET=
 	@$(BIN)/millisight serve --host '$(HOST)' --port '$(PORT)' --target '$(TARGET)'

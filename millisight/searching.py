@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +70,10 @@ def search(
     method: Annotated[str, typer.Option(help="see `millisight methods`")] = "autoderain",
     target: Annotated[str, typer.Option(help="see `millisight targets`")] = "cpu-onnxruntime-fp32",
     budget_ms: Annotated[
-        float | None, typer.Option(min=0.001, help="ms for one input of --size; default: a third of the range")
+        str | None,
+        typer.Option(
+            help="ms for one input of --size, such as 20, or 5,10,20: a network each; default: a third of the range"
+        ),
     ] = None,
     size: Annotated[str, typer.Option(help="input size, WIDTHxHEIGHT; also the tile that is served")] = "512x512",
     preset: Annotated[str, typer.Option(help="smoke, quick, default or paper; see `millisight methods`")] = "default",
@@ -93,33 +97,36 @@ def search(
     import torch
 
     from runtime import usable_cores
-    from search import RunConfig, format_report, get_complexity, get_method, parse_size, search_latency_aware
-    from tasks import get_task
+    from search import format_report, get_complexity, parse_budgets, parse_size, run_config, search_latency_aware
+    from search.config import Plan
+    from training import pick_device
 
     where = usage(lambda: Target.parse(target), "--target")
     height, width = usage(lambda: parse_size(size), "--size")
     if task == "super-resolution" and scale is None:
         scale = 2
-    chosen = usage(lambda: get_task(task, scale), "--task/--scale")
-    usage(lambda: get_method(method).preset(preset, chosen), "--method/--preset")
     if "OMP_NUM_THREADS" not in os.environ:
         # torch counts the host's cores, a container may have fewer.
         torch.set_num_threads(usable_cores())
-    config = RunConfig(
-        task=task,
-        scale=scale if task == "super-resolution" else None,
-        method=method,
-        target=where.slug,
-        budget_ms=budget_ms,
-        height=height,
-        width=width,
-        preset=preset,
-        complexity=usage(lambda: get_complexity(complexity), "--complexity"),
-        teacher=teacher,
-        data=data,
-        seed=seed,
-        device=device,
-    )
+    values = {
+        "task": task,
+        "scale": scale,
+        "method": method,
+        "target": where.slug,
+        "budget_ms": None if budget_ms is None else usage(partial(parse_budgets, budget_ms), "--budget-ms"),
+        "height": height,
+        "width": width,
+        "preset": preset,
+        "complexity": usage(lambda: get_complexity(complexity), "--complexity"),
+        "teacher": teacher,
+        "data": data,
+        "seed": seed,
+        "device": device,
+    }
+    config = usage(lambda: run_config(**values), "--size")
+    plan = usage(lambda: Plan(config), "--task/--scale/--method/--preset")
+    usage(plan.require_size, "--size")
+    usage(lambda: pick_device(device), "--device")
     typer.echo(f"run {out / config.id}", err=True)
     report = search_latency_aware(config, out, table=table, command=shlex.join(["millisight", *sys.argv[1:]]))
     if as_json:

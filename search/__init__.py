@@ -1,8 +1,8 @@
 """Latency tables, relaxations, the searcher, derivation under a budget, methods, and the main job."""
 
-from search.budget import Budget, parse_size
+from search.budget import Budget, parse_budgets, parse_size
 from search.complexity import get_complexity
-from search.config import RunConfig
+from search.config import RunConfig, run_config
 from search.errors import BudgetError, RunError, SearchError, TableError
 from search.facts import Facts, method_facts, paper_task
 from search.main_job import search_latency_aware
@@ -26,6 +26,8 @@ __all__ = [
     "get_method",
     "method_facts",
     "paper_task",
+    "parse_budgets",
     "parse_size",
+    "run_config",
     "search_latency_aware",
 ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from export import Card, Parity, choose_tiling, compose_bundle, sample_pair
 from models import Network, num_parameters, receptive_radius, restore_whole
-from runtime import Bundle, Engine, LatencyRecord, Lineage, Manifest, QualityRecord, describe_host, engine_version
+from runtime import Bundle, Engine, LatencyRecord, Lineage, Manifest, QualityRecord, device_name, engine_version
 from search.budget import Budget
 from search.config import Plan
 from search.latency.model import Prediction
@@ -57,7 +57,7 @@ def write_run_bundle(
     tiling = choose_tiling(engine, image, tile=tile, multiple=multiple, scale=network.scale)
     now = datetime.datetime.now(datetime.UTC)
     manifest = Manifest(
-        name=_bundle_name(plan),
+        name=_bundle_name(plan, budget),
         task=plan.task.name,
         scale=network.scale,
         size=tiling.contract,
@@ -66,7 +66,7 @@ def write_run_bundle(
         latency=[
             LatencyRecord(
                 target=plan.target.slug,
-                device=describe_host().device,
+                device=device_name(plan.target),
                 height=budget.height,
                 width=budget.width,
                 predicted_ms=predicted.ms,
@@ -77,7 +77,7 @@ def write_run_bundle(
                 date=now.date().isoformat(),
             )
         ],
-        quality=_quality(plan.task, parity),
+        quality=_quality(plan, parity),
         method=plan.method.name,
         parameters=num_parameters(network),
         created=now.isoformat(timespec="seconds"),
@@ -98,23 +98,24 @@ def sample_input(task: Task) -> NDArray[np.float32]:
     return np.clip(validation_pair(task, cat, severity).degraded, 0.0, 1.0)
 
 
-def _quality(task: Task, parity: Parity) -> list[QualityRecord]:
+def _quality(plan: Plan, parity: Parity) -> list[QualityRecord]:
     return [
         QualityRecord(
             step=step,
             dataset="held-out validation images",
-            metric="psnr-y" if task.metric_channel == "y" else "psnr-rgb",
+            metric="psnr-y" if plan.task.metric_channel == "y" else "psnr-rgb",
             degraded_db=quality.degraded_db,
             restored_db=quality.restored_db,
             images=quality.images,
         )
-        for step, quality in (("torch", parity.before), ("onnx-fp32", parity.after))
+        for step, quality in (("torch", parity.before), (f"onnx-{plan.target.precision}", parity.after))
     ]
 
 
-def _bundle_name(plan: Plan) -> str:
+def _bundle_name(plan: Plan, budget: Budget) -> str:
     scale = f"-x{plan.task.scale}" if plan.task.scale > 1 else ""
-    return f"{plan.task.name}{scale}-{plan.method.name}-{plan.config.id.rsplit('-', 1)[1]}"
+    member = f"-{budget.label}" if len(plan.config.budgets_ms) > 1 else ""
+    return f"{plan.task.name}{scale}-{plan.method.name}-{plan.config.id.rsplit('-', 1)[1]}{member}"
 
 
 def _data_note(plan: Plan) -> str:

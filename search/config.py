@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from models import ChoiceKind, Space, content_hash, get_space
 from runtime import Target
+from search.budget import check_budgets
 from search.complexity import ComplexityName
-from search.errors import RunError
+from search.errors import BudgetError, RunError
 from search.files import write_json
 from search.methods import Method, get_method
 from search.presets import Preset
@@ -25,8 +27,9 @@ class RunConfig(BaseModel):
         scale: 2 or 4 for super-resolution, None otherwise.
         method: Name of the search method.
         target: Full slug, threads included.
-        budget_ms: Milliseconds for one `height` x `width` input; None picks a third of the way from the fastest to the
-            slowest network of the space.
+        budget_ms: Milliseconds for one `height` x `width` input; several ask for a family, one network each, from one
+            search (kept in rising order; a family of one is the same run as its number). None picks a third of the way
+            from the fastest to the slowest network of the space.
         height: Of the budget's input, and of the tiles that the bundle is served with.
         width: Likewise.
         preset: Name of one of the method's presets.
@@ -48,7 +51,7 @@ class RunConfig(BaseModel):
     scale: int | None = None
     method: str = "autoderain"
     target: str
-    budget_ms: float | None = Field(default=None, gt=0)
+    budget_ms: float | tuple[float, ...] | None = None
     height: int = Field(default=512, ge=16)
     width: int = Field(default=512, ge=16)
     preset: str = "default"
@@ -62,6 +65,24 @@ class RunConfig(BaseModel):
     train: dict[str, Any] = Field(default_factory=dict)
     relaxations: dict[ChoiceKind, str] = Field(default_factory=dict)
 
+    @field_validator("budget_ms")
+    @classmethod
+    def _checked_budgets(cls, value: float | tuple[float, ...] | None) -> float | tuple[float, ...] | None:
+        if value is None:
+            return None
+        try:
+            found = check_budgets(value if isinstance(value, tuple) else (value,))
+        except BudgetError as error:
+            raise ValueError(str(error)) from error
+        return found if len(found) > 1 else found[0]
+
+    @property
+    def budgets_ms(self) -> tuple[float, ...]:
+        """All budgets in rising order; empty if none is given."""
+        if self.budget_ms is None:
+            return ()
+        return self.budget_ms if isinstance(self.budget_ms, tuple) else (self.budget_ms,)
+
     @property
     def id(self) -> str:
         """Name of the run's folder: readable, and different for different configs."""
@@ -69,15 +90,31 @@ class RunConfig(BaseModel):
         return f"{self.task}{scale}-{self.method}-{self.preset}-{content_hash(self.model_dump(mode='json'))[:8]}"
 
 
+def run_config(**values: Any) -> RunConfig:
+    """A run config from what a user said.
+
+    Raises:
+        RunError: A value is not allowed; names the field and what is wrong with it.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        wrong = (
+            f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}, got {entry['input']!r}" for entry in error.errors()
+        )
+        raise RunError("; ".join(wrong)) from error
+
+
 class Plan:
     """A run config with every name looked up.
 
     Raises:
-        MillisightError: An unknown name, or a setting out of range.
+        MillisightError: An unknown name, a setting out of range, or one that would have no effect.
         ModelError: The preset's sizes do not fit the space.
     """
 
     def __init__(self, config: RunConfig) -> None:
+        _refuse_unused(config)
         self.config = config
         self.task: Task = get_task(config.task, config.scale)
         self.method: Method = get_method(config.method)
@@ -93,6 +130,34 @@ class Plan:
     def size(self) -> tuple[int, int]:
         """(height, width) of the budget."""
         return self.config.height, self.config.width
+
+    def require_size(self) -> None:
+        """Check that the networks of the space take an input of the budget's size as it is.
+
+        Raises:
+            RunError: They would have to be given a padded one, whose milliseconds are others; names the next sizes.
+        """
+        space, config = self.space, self.space_config
+        with torch.device("meta"):
+            multiple = space.build(space.genotype(config, space.reference_picks(config))).multiple
+        if any(side % multiple for side in self.size):
+            height, width = (-(-side // multiple) * multiple for side in self.size)
+            raise RunError(
+                f"size {self.size[1]}x{self.size[0]}: networks of space {space.name} take multiples of {multiple} "
+                f"pixels, so a budget for that size would be one for {width}x{height}; ask for that"
+            )
+
+
+def _refuse_unused(config: RunConfig) -> None:
+    """Whatever a config says must have an effect."""
+    if config.scale == 1:
+        raise RunError(f"scale 1 is no scale; leave it out (task {config.task})")
+    unused = sorted({"price_rate", "price_max"} & config.search.keys())
+    if unused and config.complexity in ("paper", "none"):
+        raise RunError(
+            f"search settings {', '.join(unused)} have no effect with complexity {config.complexity}; leave them out, "
+            "or choose latency, parameters or flops"
+        )
 
 
 def _overridden(preset: Preset, config: RunConfig) -> Preset:

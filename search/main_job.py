@@ -1,13 +1,18 @@
 """The main job: all stages of a run in order."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from models import ModelError
+from search.budget import middle_budget
 from search.config import RunConfig
+from search.contract import require_reachable
 from search.errors import SearchError
+from search.files import write_json
+from search.member import Member
 from search.pipeline import Run
-from search.report import run_report
+from search.report import family_report
 from search.searcher import SearchResult
 
 
@@ -16,6 +21,9 @@ def search_latency_aware(
 ) -> dict[str, Any]:
     """Measure, search, derive, train, export and check; resumes wherever it was interrupted.
 
+    One table and one search serve all budgets of the config. All networks are derived and timed before the first is
+    trained: a budget that cannot be met shows early.
+
     Args:
         config: What to do.
         out: Folder of all runs.
@@ -23,7 +31,7 @@ def search_latency_aware(
         command: How this was started, for the model card.
 
     Returns:
-        The report (see `search.report.run_report`).
+        The report (see `search.report`): of the network, or of a family with `members`.
 
     Raises:
         MillisightError: A name, a table, a budget or a gate; the text says what to do.
@@ -38,16 +46,23 @@ def search_latency_aware(
 def _run_stages(config: RunConfig, out: Path, table: Path | None, command: str) -> dict[str, Any]:
     run = Run(config, out, table, command)
     model = run.table()
-    budget = run.budget(model)
-    searched: list[SearchResult] = []
+    budgets = run.budgets(model)
+    for budget in budgets:
+        require_reachable(model, budget)
 
+    # The supernet is needed only if a derivation or a training has not been done yet.
+    @functools.cache
     def result() -> SearchResult:
-        # The supernet is needed only if the derivation or the training has not been done yet.
-        if not searched:
-            searched.append(run.search(model, budget))
-        return searched[0]
+        return run.search(model, middle_budget(budgets))
 
-    genotype = run.derive(result, model, budget)
-    network = run.train(genotype, result)
-    bundle = run.export(network, genotype, model, budget)
-    return run_report(run.folder, bundle, genotype, model, budget, run.check_service(bundle))
+    members = [Member(run, model, budget, result) for budget in budgets]
+    genotypes = [member.derive() for member in members]
+    reports = []
+    for member, genotype in zip(members, genotypes, strict=True):
+        bundle = member.export(member.train(genotype), genotype)
+        reports.append(member.report(bundle, genotype))
+    if len(reports) == 1:
+        return reports[0]
+    report = family_report(reports)
+    write_json(run.folder / "report.json", report)
+    return report

@@ -1,24 +1,46 @@
-"""The end of a run, in one table."""
+"""The end of a run, in one table: of its network, or of its family of networks."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from models import Genotype
 from runtime import Bundle
 from search.budget import Budget
-from search.files import write_json
-from search.latency.model import LatencyModel
+from search.latency.model import Prediction
+from tasks.evaluate import Quality
+
+SHARED = (
+    "task", "scale", "method", "target", "device", "size", "metric", "baseline", "baseline_db", "validation_images",
+)  # fmt: skip
+"""What all members of a family have in common."""
 
 
-def run_report(
-    folder: Path, bundle: Bundle, genotype: Genotype, model: LatencyModel, budget: Budget, checked: dict[str, float]
+def member_report(
+    bundle: Bundle,
+    genotype: Genotype,
+    predicted: Prediction,
+    budget: Budget,
+    checked: Quality,
+    *,
+    attempts: int,
+    note: str,
 ) -> dict[str, Any]:
-    """Everything that the final table shows, as plain data; also written to `report.json`."""
+    """Everything that the final table shows of one network, as plain data.
+
+    Args:
+        bundle: Finished.
+        genotype: Of its network.
+        predicted: What the table says of it.
+        budget: What was promised.
+        checked: dB through the code that serves.
+        attempts: How many networks were derived and timed for this one.
+        note: Why it uses less of the budget than it should; may be empty.
+    """
     manifest = bundle.manifest
     latency, quality = manifest.latency[0], manifest.quality[0]
-    predicted = model.predict(genotype.picks, budget.height, budget.width)
-    report = {
+    return {
         "task": manifest.task,
         "scale": manifest.scale,
         "method": manifest.method,
@@ -32,16 +54,22 @@ def run_report(
         "predicted_error_ms": predicted.error_ms,
         "measured_ms": latency.measured_ms,
         "predicted_over_measured": predicted.ms / latency.measured_ms,
+        "budget_share": latency.measured_ms / budget.ms,
+        "budget_note": note,
+        "derivations": attempts,
         "metric": quality.metric,
         "baseline": "bicubic" if manifest.scale > 1 else "identity",
-        "baseline_db": checked["degraded_db"],
-        "restored_db": checked["restored_db"],
+        "baseline_db": checked.degraded_db,
+        "restored_db": checked.restored_db,
         "validation_images": quality.images,
         "bundle": str(bundle.folder),
         "serve": serve_command(bundle.folder),
     }
-    write_json(folder / "report.json", report)
-    return report
+
+
+def family_report(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The reports of several networks of one search as one: what they share, and `members` in order of budgets."""
+    return {**{name: members[0][name] for name in SHARED}, "members": list(members)}
 
 
 def serve_command(folder: Path) -> str:
@@ -51,20 +79,33 @@ def serve_command(folder: Path) -> str:
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """The final table as aligned text."""
-    scale = f" x{report['scale']}" if report["scale"] > 1 else ""
+    """The final table as aligned text.
+
+    Args:
+        report: Of a network or of a family. One that was kept from before budgets had shares shows none.
+    """
+    return _format_family(report) if "members" in report else _format_member(report)
+
+
+def _format_member(report: dict[str, Any]) -> str:
     rows = [
-        ("task", f"{report['task']}{scale}"),
-        ("method", report["method"]),
-        ("target", f"{report['target']} on {report['device']}"),
+        *_header(report),
         ("genotype", report["genotype"]),
         ("parameters", f"{report['parameters']:,}"),
         ("budget", f"{report['budget_ms']:.4g} ms at {report['size']}"),
-        ("predicted", f"{report['predicted_ms']:.4g} ms ± {report['predicted_error_ms']:.2g}"),
+        ("predicted", _predicted(report)),
         (
             "measured",
             f"{report['measured_ms']:.4g} ms (predicted / measured = {report['predicted_over_measured']:.3f})",
         ),
+    ]
+    if "budget_share" in report:
+        count = report["derivations"]
+        timed = f"{count} network{'s' if count > 1 else ''} derived and timed"
+        rows.append(("budget used", f"{report['budget_share']:.1%}, {timed}"))
+    if report.get("budget_note"):
+        rows.append(("note", report["budget_note"]))
+    rows += [
         (f"{report['baseline']} (before)", f"{report['baseline_db']:.2f} dB {report['metric']}"),
         (
             "restored (after)",
@@ -73,5 +114,50 @@ def format_report(report: dict[str, Any]) -> str:
         ("bundle", report["bundle"]),
         ("serve it with", report["serve"]),
     ]
+    return _aligned(rows)
+
+
+def _format_family(report: dict[str, Any]) -> str:
+    members = report["members"]
+    facts = [
+        *_header(report),
+        ("input", report["size"]),
+        (f"{report['baseline']} (before)", f"{report['baseline_db']:.2f} dB {report['metric']}"),
+        ("validated on", f"{report['validation_images']} held-out images"),
+    ]
+    facts += [(f"note on {m['budget_ms']:.4g} ms", m["budget_note"]) for m in members if m["budget_note"]]
+    lines = [("budget", "predicted", "measured", "used", "derived", "parameters", "dB", "bundle")]
+    lines += [
+        (
+            f"{m['budget_ms']:.4g} ms",
+            _predicted(m),
+            f"{m['measured_ms']:.4g} ms",
+            f"{m['budget_share']:.1%}",
+            f"{m['derivations']} x",
+            f"{m['parameters']:,}",
+            f"{m['restored_db']:.2f}",
+            m["bundle"],
+        )
+        for m in members
+    ]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([_aligned(facts), "", *(f"  {line}" for line in table)])
+
+
+def _header(report: dict[str, Any]) -> list[tuple[str, str]]:
+    scale = f" x{report['scale']}" if report["scale"] > 1 else ""
+    return [
+        ("task", f"{report['task']}{scale}"),
+        ("method", report["method"]),
+        ("target", f"{report['target']} on {report['device']}"),
+    ]
+
+
+def _predicted(report: dict[str, Any]) -> str:
+    return f"{report['predicted_ms']:.4g} ms ± {report['predicted_error_ms']:.2g}"
+
+
+def _aligned(rows: Sequence[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)

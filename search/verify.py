@@ -1,76 +1,82 @@
-"""Does a derived network keep its budget? Built, run in the serving engine and timed, before any training is spent."""
+"""Timing a whole network against its budget in the engine that serves: when it is derived, and when it is trained."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from export import GateError
 from models import Network
 from runtime import StabilityRule, Target
 from search.budget import Budget
-from search.derive import derive_picks, fastest_and_slowest
-from search.errors import BudgetError
-from search.latency.clock import time_graphs
-from search.latency.measure import RULE, anchor_graph
-from search.latency.model import LatencyModel, Prediction
+from search.latency.linked import Yardstick, time_linked
+from search.latency.measure import Workload
+from search.latency.model import LatencyModel
+from search.latency.stopwatch import Subject, measured, time_graphs
 from search.latency.table import Measured
 
-TRIES = 6
-REPEATS = 3
-MARGIN = 0.99
-SAME = 1.1
-"""Two interleaved timings of one graph agree to about this factor on a busy machine."""
+RULE = StabilityRule(warmup=2, min_runs=16, max_runs=80, tolerance=0.007, max_seconds=12.0)
+"""Tighter than for a table: a timing's error counts against the budget that it has to keep."""
+YARDSTICKS = 3
+"""Networks of the table that are timed beside one that has a budget to keep."""
+SAME = 1.02
+"""A difference between two graphs below this, or below three standard errors of their timings, is none."""
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """One derivation and its measurement; `aim_ms` is what the derivation was asked to stay under."""
+class Slowdown:
+    """Time of one graph over that of another; `error` is its relative standard error."""
 
-    aim_ms: float
-    picks: dict[str, str]
-    predicted: Prediction
-    measured: Measured
+    ratio: float
+    error: float
+
+    @property
+    def is_real(self) -> bool:
+        """Is the one slower for certain, not by the noise of the timings?"""
+        return self.ratio > max(SAME, 1.0 + 3.0 * self.error)
 
 
 def measure_network(
     graph: bytes, model: LatencyModel, target: Target, budget: Budget, name: str, rule: StabilityRule = RULE
 ) -> Measured:
-    """Time a whole network at the budget's size, beside the table's anchor.
+    """Time a whole network at the budget's size, in the table's terms: what it takes on the undisturbed machine.
 
-    The anchor corrects for how fast the machine is just now. A neighbour on the machine can only add time, so a
-    network that seems over budget is timed up to three times and the least counts.
+    Networks that the table knows are timed in turns with it, and it is scaled by what they take now over what they
+    took then: a budget is kept in the same milliseconds as those that it was derived with.
 
     Args:
         graph: The exported network.
-        model: Its table holds what the anchor took when the rows were measured.
+        model: Its table says what the anchor takes undisturbed, and what the known networks take.
         target: Where.
-        budget: Size, and the milliseconds under which one timing is enough.
+        budget: Whose size is used.
         name: Recorded.
         rule: When a timing counts as settled.
     """
-    first = model.table.sizes[0]
-    anchor, anchor_size = anchor_graph(model.space, model.config, (first.height, first.width))
-    best: Measured | None = None
-    for _ in range(REPEATS):
-        before = time_graphs({"anchor": anchor}, target, anchor_size, rule)["anchor"]
-        timing = time_graphs({name: graph}, target, (budget.height, budget.width), rule)[name]
-        after = time_graphs({"anchor": anchor}, target, anchor_size, rule)["anchor"]
-        drift = model.table.anchor_ms / min(before.ms, after.ms)
-        found = Measured(
-            id=name,
-            ms=timing.ms * drift,
-            raw_ms=timing.ms,
-            spread=timing.spread,
-            runs=timing.runs,
-            stable=timing.stable,
-        )
-        best = found if best is None or found.ms < best.ms else best
-        if best.ms <= budget.ms:
-            break
-    assert best is not None
-    return best
+    subject = Subject(name, graph, (budget.height, budget.width))
+    timings, _ = time_linked([subject], known_networks(model, target, budget), target, rule)
+    return measured(subject, timings[name], model.table.anchor_ms, len(model.table.sessions) - 1)
 
 
-def confirm_budget(now: Measured, derived: Measured, budget: Budget, slowdown: Callable[[], float]) -> Measured:
+def known_networks(model: LatencyModel, target: Target, budget: Budget) -> list[Yardstick]:
+    """The calibration networks of a table that are most like what a budget allows, in size and then in milliseconds.
+
+    Only those whose file is the same as when the table was measured; a table without any gives none.
+    """
+    table, pixels = model.table, budget.height * budget.width
+    size = min(table.sizes, key=lambda size: abs(math.log(size.height * size.width / pixels)))
+    alike = sorted(size.calibration.networks, key=lambda entry: abs(math.log(entry.ms / budget.ms)))
+    alike = [entry for entry in alike if entry.id in table.networks][:YARDSTICKS]
+    if not alike:
+        return []
+    work = Workload(model.space, model.config, target)
+    subjects = [Subject(e.id, work.network(table.networks[e.id]), (size.height, size.width)) for e in alike]
+    return [
+        Yardstick(subject, entry.ms / table.anchor_ms)
+        for subject, entry in zip(subjects, alike, strict=True)
+        if subject.hash == entry.graph
+    ]
+
+
+def confirm_budget(now: Measured, derived: Measured, budget: Budget, slowdown: Callable[[], Slowdown]) -> Measured:
     """Does the trained file keep the budget that its network kept when it was derived?
 
     If it seems not to, it is compared with the same network with fresh weights, timed in turns. Equal times mean that
@@ -91,53 +97,21 @@ def confirm_budget(now: Measured, derived: Measured, budget: Budget, slowdown: C
     """
     if now.ms <= budget.ms:
         return now
-    ratio = slowdown()
-    if ratio <= SAME:
+    found = slowdown()
+    if not found.is_real:
         return derived
     raise GateError(
         f"the trained network measures {now.ms:.4g} ms, the budget is {budget}; with fresh weights, timed in turns, it "
-        f"is {ratio:.2f} times faster: its weights cost time. Train with another seed, or aim at a lower budget"
+        f"is {found.ratio:.2f} times faster: its weights cost time. Train with another seed, or aim at a lower budget"
     )
 
 
-def slowdown(trained: bytes, fresh: bytes, target: Target, budget: Budget, rule: StabilityRule) -> float:
+def slowdown(trained: bytes, fresh: bytes, target: Target, budget: Budget, rule: StabilityRule) -> Slowdown:
     """Time of one graph over that of another, timed in turns at the budget's size."""
-    both = time_graphs({"trained": trained, "fresh": fresh}, target, (budget.height, budget.width), rule)
-    return both["trained"].ms / both["fresh"].ms
-
-
-def derive_verified(
-    probabilities: Mapping[str, Mapping[str, float]],
-    model: LatencyModel,
-    budget: Budget,
-    measure: Callable[[dict[str, str]], Measured],
-) -> list[Attempt]:
-    """Derive, measure, and derive again under a tighter aim until a network measures within the budget.
-
-    Returns:
-        Every attempt in order; the last one holds.
-
-    Raises:
-        BudgetError: The budget is infeasible, or no attempt out of six kept it.
-    """
-    attempts: list[Attempt] = []
-    aim = budget
-    fastest, _ = fastest_and_slowest(model, budget.height, budget.width)
-    while len(attempts) < TRIES:
-        if attempts and aim.ms < fastest:
-            # Nothing is predicted to be faster; its own measurement decides.
-            aim = replace(aim, ms=fastest * (1 + 1e-6))
-        picks = derive_picks(probabilities, model, aim)
-        measured = measure(picks)
-        attempts.append(Attempt(aim.ms, picks, model.predict(picks, budget.height, budget.width), measured))
-        if measured.ms <= budget.ms:
-            return attempts
-        aim = replace(aim, ms=aim.ms * min(MARGIN, MARGIN * budget.ms / measured.ms))
-    history = "; ".join(f"aimed at {a.aim_ms:.4g}, measured {a.measured.ms:.4g} ms" for a in attempts)
-    raise BudgetError(
-        f"no derived network measured within {budget} in {TRIES} tries ({history}); "
-        "the machine may be busy: try again when it is quiet, or measure the latency table anew"
-    )
+    size = (budget.height, budget.width)
+    both, _ = time_graphs([Subject("trained", trained, size), Subject("fresh", fresh, size)], target, rule)
+    ratio = both["trained"].ratio / both["fresh"].ratio
+    return Slowdown(ratio, math.hypot(both["trained"].error, both["fresh"].error))
 
 
 def export_and_measure(
@@ -148,14 +122,9 @@ def export_and_measure(
     budget: Budget,
     rule: StabilityRule = RULE,
 ) -> Callable[[dict[str, str]], Measured]:
-    """A `measure` for `derive_verified`; networks that were measured before are not measured again."""
-    known: dict[tuple[tuple[str, str], ...], Measured] = {}
+    """A `measure` for `search.contract.derive_verified`."""
 
     def measure(picks: dict[str, str]) -> Measured:
-        key = tuple(sorted(picks.items()))
-        if key not in known:
-            graph = export(build(picks))
-            known[key] = measure_network(graph, model, target, budget, "derived", rule)
-        return known[key]
+        return measure_network(export(build(picks)), model, target, budget, "derived", rule)
 
     return measure

@@ -13,16 +13,16 @@ from benchmarks.claims.common import Bench, derived, load_bench, score, short_se
 from benchmarks.claims.measured_cost_picks import Picks, draw_between, largest_limit
 from export import export_onnx
 from models import ChoiceKind, Network, Supernet, content_hash, get_space
-from runtime import StabilityRule, Target, describe_host
+from runtime import StabilityRule, Target, device_name, engine_version
 from search import Method
 from search.budget import Budget
 from search.complexity import BudgetPrice, Complexity, NoComplexity
 from search.costs import Expectation, Prices, static_prices
 from search.derive import best_path, cheapest, dearest, derive_picks, fastest_and_slowest
 from search.files import write_text
-from search.latency.clock import time_graphs
 from search.latency.measure import RULE, measure_table
 from search.latency.model import LatencyModel
+from search.latency.stopwatch import Subject, time_graphs
 from search.latency.table import LatencyTable
 from search.pipeline import code_version, round_up_digits
 from search.settings import SearchConfig
@@ -167,12 +167,13 @@ class Experiment:
         names = [f"{self.genotype_id(picks)}-{seed}" for picks, seed in networks]
 
         def run() -> dict[str, float]:
-            graphs = {}
+            subjects = []
             for name, (picks, seed) in dict(zip(names, networks, strict=True)).items():
                 network = self.trained(picks, seed)
-                graphs[name] = export_onnx(network, network.multiple, network.scale)
-            timings = time_graphs(graphs, self.setting.target, (self.setting.side, self.setting.side), TIMING)
-            return {name: timing.ms for name, timing in timings.items()}
+                graph = export_onnx(network, network.multiple, network.scale)
+                subjects.append(Subject(name, graph, (self.setting.side, self.setting.side)))
+            timings, _ = time_graphs(subjects, self.setting.target, TIMING)
+            return {name: timing.ratio * self.model.table.anchor_ms for name, timing in timings.items()}
 
         found = self._kept(f"ms {content_hash(sorted(set(names)))}", run)
         return [found[name] for name in names]
@@ -186,7 +187,7 @@ class Experiment:
             rule = replace(RULE, max_seconds=2.0)
             measure_table(space, config, target, sizes, path, rule=rule, code_version=code_version())
         table = LatencyTable.load(path)
-        table.require(target, space, config, describe_host())
+        table.require(target, space, config, device_name(target), engine_version(target))
         return LatencyModel(table)
 
     def _searched(self, condition: Condition, arm: str, seed: int, name: str) -> Probabilities:

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ from pydantic import ValidationError
 
 from models import ModelError
 from runtime import MillisightError, TargetError
-from search import RunConfig, RunError, SearchError
+from search import RunConfig, RunError, SearchError, run_config
 from search.config import Plan, open_run
 
 TARGET = "cpu-onnxruntime-fp32-1t"
@@ -22,6 +23,11 @@ def config(**values: Any) -> RunConfig:
         {"budget": 20},
         {"budget_ms": 0},
         {"budget_ms": -1.0},
+        {"budget_ms": math.inf},
+        {"budget_ms": math.nan},
+        {"budget_ms": ()},
+        {"budget_ms": (5.0, 5.0)},
+        {"budget_ms": (5.0, -5.0)},
         {"height": 8},
         {"width": 0},
         {"seed": -1},
@@ -54,12 +60,14 @@ def test_overrides_and_seed_reach_the_stages() -> None:
         ({"task": "dehaze"}, MillisightError, "unknown task 'dehaze'"),
         ({"task": "super-resolution"}, MillisightError, "needs a scale: 2, 4"),
         ({"scale": 2}, MillisightError, "denoise has no scale 2"),
+        ({"scale": 1}, RunError, "scale 1 is no scale; leave it out"),
+        ({"complexity": "none", "search": {"price_max": 2.0}}, RunError, "price_max have no effect with complexity"),
         ({"method": "enas"}, SearchError, "unknown method"),
         ({"preset": "huge"}, SearchError, "unknown preset 'huge'; method autoderain has smoke"),
         ({"relaxations": {"width": "hard"}}, SearchError, "unknown relaxation hard; known: softmax"),
         ({"relaxations": {"exit": "softmax"}}, SearchError, "has no choices of kind exit; it has operation, width"),
         ({"method": "hinas", "relaxations": {"route": "proximal"}}, SearchError, "kind route cannot"),
-        ({"target": "cuda-tensorrt-fp16"}, TargetError, "Targets that exist"),
+        ({"target": "cuda-tensorrt-int4"}, TargetError, "Targets that exist"),
     ],
 )
 def test_unknown_names_are_refused(values: dict[str, Any], error: type[Exception], text: str) -> None:
@@ -89,6 +97,26 @@ def test_a_folder_belongs_to_one_config(tmp_path: Path) -> None:
     open_run(config(), folder)
     with pytest.raises(RunError, match="holds a run with another budget_ms, seed; choose another folder, or delete it"):
         open_run(config(seed=1, budget_ms=9.0), folder)
+
+
+def test_a_family_is_a_run_of_its_own_and_a_family_of_one_is_not() -> None:
+    assert config(budget_ms=(5.0,)) == config(budget_ms=5.0) == config(budget_ms=5)
+    assert config(budget_ms=[20.0, 5.0]) == config(budget_ms=(5.0, 20.0))
+    assert len({config(budget_ms=ms).id for ms in (None, 5.0, 20.0, (5.0, 20.0))}) == 4
+    assert [config(budget_ms=ms).budgets_ms for ms in (None, 5.0, (20.0, 5.0))] == [(), (5.0,), (5.0, 20.0)]
+
+
+def test_what_a_user_said_wrong_is_named() -> None:
+    assert run_config(task="denoise", target=TARGET) == RunConfig(task="denoise", target=TARGET)
+    with pytest.raises(RunError, match=r"height: .* greater than or equal to 16, got 8"):
+        run_config(task="denoise", target=TARGET, height=8)
+
+
+def test_a_size_that_networks_take_only_padded_is_refused_with_the_next_one() -> None:
+    Plan(config(height=64, width=32)).require_size()
+    with pytest.raises(RunError, match=r"size 65x50: .* multiples of (\d+) pixels, .* be one for 68x52; ask for that"):
+        Plan(config(height=50, width=65)).require_size()
+    Plan(config(height=50, width=65, method="hinas")).require_size()  # these networks take any size
 
 
 def test_height_comes_first_inside() -> None:
@@ -121,6 +149,8 @@ def test_the_task_gives_way_to_the_preset_and_what_is_searched_to_the_search() -
 
 
 def test_a_run_reads_back_the_same(tmp_path: Path) -> None:
-    wanted = config(relaxations={"width": "gumbel"}, complexity="paper", teacher="somewhere", search={"steps": 4})
+    wanted = config(
+        relaxations={"width": "gumbel"}, complexity="paper", teacher="x", search={"steps": 4}, budget_ms=(5.0, 10.0)
+    )  # fmt: skip
     open_run(wanted, tmp_path)
     assert RunConfig.model_validate_json((tmp_path / "config.json").read_text()) == wanted

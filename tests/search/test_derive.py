@@ -5,7 +5,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,24 +13,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import END, START, Arc, CostTerm, OpKey, get_space
+from models import CostTerm, OpKey, get_space
 from models.trellis import knapsack_trellis
 from search import Budget, BudgetError
-from search.costs import Prices
-from search.derive import FLOOR, GRID, best_path, cheapest, dearest, derive_picks, fastest_and_slowest
+from search.derive import (
+    FLOOR,
+    GRID,
+    cheapest,
+    dearest,
+    derive_picks,
+    fastest_and_slowest,
+    fastest_network,
+)
 from search.latency.model import LatencyModel
+from tests.search.problems import CONFIGS, PATHS, Probabilities, Problem, every_path, problem
 
 MakeModel = Callable[..., LatencyModel]
-Probabilities = dict[str, dict[str, float]]
-
-CONFIGS: tuple[dict[str, Any], ...] = (
-    {"channels": (16,), "blocks": 1},
-    {"channels": (16,), "blocks": 2, "convolutions": ("conv3x3", "separable3x3")},
-    {"channels": (8, 16), "blocks": 1, "convolutions": ("conv3x3", "conv5x5"), "attentions": ("identity",)},
-    # Parts that are paid whatever is picked.
-    {"channels": (16,), "blocks": 2, "convolutions": ("conv5x5",), "attentions": ("squeeze_excitation",)},
-    {"channels": (16,), "blocks": 1, "widths": (1.0,), "attentions": ("squeeze_excitation",)},
-)
+ALL_EXAMPLES = [
+    (name, number)
+    for name in ("unet", "hinas", "trilevel", "clearer", "manas")
+    for number in range(len(get_space(name).examples))
+]
 
 
 def rows(seed: int, free: bool) -> Callable[[OpKey], float]:
@@ -131,6 +134,27 @@ def test_one_search_yields_a_family(make_model: MakeModel) -> None:
     assert len(set(times)) > 3
 
 
+def test_at_least_so_many_milliseconds_are_used(make_model: MakeModel) -> None:
+    model = make_model(CONFIGS[1], row_ms=rows(3, free=False))
+    probabilities = random_probabilities(model, 3)
+    times = sorted(ms for _, ms in every_network(model))
+    for place in range(5, len(times), len(times) // 7):
+        limit = times[place] * (1 + 1e-3)
+        picks = derive_picks(probabilities, model, Budget(limit, 32, 32), at_least=0.95 * limit)
+        assert 0.95 * limit <= model.predict(picks, 32, 32).ms <= limit
+    # More than the space has: the slowest.
+    for limit in (3 * times[-1], math.inf):
+        picks = derive_picks(probabilities, model, Budget(limit, 32, 32), at_least=2 * times[-1])
+        assert model.predict(picks, 32, 32).ms == pytest.approx(times[-1])
+
+
+def test_the_fastest_network_is_the_fastest(make_model: MakeModel) -> None:
+    model = make_model(CONFIGS[1], row_ms=rows(5, free=False))
+    picks, predicted = fastest_network(model, 32, 32)
+    assert predicted == model.predict(picks, 32, 32)
+    assert predicted.ms == pytest.approx(min(ms for _, ms in every_network(model)))
+
+
 def test_exactly_the_fastest_network_is_feasible(make_model: MakeModel) -> None:
     model = make_model(CONFIGS[1], row_ms=rows(5, free=False))
     fastest, _ = fastest_and_slowest(model, 32, 32)
@@ -174,89 +198,6 @@ def test_too_many_joint_picks_are_refused_by_name() -> None:
         knapsack_trellis(candidates, [first, second])
     arcs = knapsack_trellis(candidates, [first])
     assert Counter(arc.source for arc in arcs) == {"start": 3600, "group1": 60}
-
-
-# Spaces whose networks leave choices out: a path of widths and kept edges, an exit and what lies before it.
-PATHS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("hinas", {"layers": 2, "nodes": 1, "channels": 4, "operations": ("act_conv3x3", "act_separable3x3", "skip")}),
-    ("hinas", {"layers": 1, "nodes": 2, "channels": 4, "operations": ("act_conv3x3", "skip"), "factors": (1.0, 2.0)}),
-    ("hinas", {"layers": 2, "nodes": 2, "channels": 4, "operations": ("act_conv3x3", "skip"), "tied": True}),
-    ("trilevel", {"channels": 16, "cells": 2, "ops": 2, "ups": 1, "operations": ("slim_skip", "slim_conv3x3")}),
-    ("trilevel", {"channels": 16, "cells": 1, "ops": 2, "ups": 2, "width_ratios": (0.5, 1.0)}),
-    ("trilevel", {"channels": 16, "cells": 3, "ops": 1, "ups": 0, "head": "bicubic"}),
-    ("clearer", {"channels": 8, "stages": (2, 3), "modules": 2}),
-    ("manas", {"channels": 8, "stages": (2,), "modules": 1, "attentions": ("skip", "cbam4", "none")}),
-)
-ALL_EXAMPLES = [
-    (name, number)
-    for name in ("unet", "hinas", "trilevel", "clearer", "manas")
-    for number in range(len(get_space(name).examples))
-]
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """A trellis with random prices and probabilities."""
-
-    space: Any
-    config: Any
-    arcs: tuple[Arc, ...]
-    prices: Prices
-    probabilities: Probabilities
-
-    def best(self, limit: float) -> dict[str, str]:
-        kinds = {name: choice.kind for name, choice in self.space.choices(self.config).items()}
-        return best_path(self.arcs, kinds, self.probabilities, self.prices, limit)
-
-    def price(self, picks: dict[str, str]) -> float:
-        return self.prices.of(self.space.cost_terms(self.config), picks)
-
-    def score(self, scores: list[tuple[str, str]]) -> float:
-        """As the module says: in full where all networks pick equally often, else against the choice's best."""
-        full = self.space.name != "trilevel"
-        total = 0.0
-        for choice, name in scores:
-            entry = self.probabilities[choice]
-            total += math.log(max(FLOOR, entry[name])) - (0.0 if full else math.log(max(FLOOR, *entry.values())))
-        return total
-
-    def own_rule(self) -> dict[str, str]:
-        """The paper's rule: the space's own, or the argmax of every choice."""
-        if hasattr(self.space, "paper_picks"):
-            found: dict[str, str] = self.space.paper_picks(self.config, self.probabilities)
-            return found
-        return {choice: max(entry, key=entry.__getitem__) for choice, entry in self.probabilities.items()}
-
-
-def problem(name: str, values: dict[str, Any], seed: int) -> Problem:
-    space: Any = get_space(name)
-    config = space.parse_config({"scale": 1, **values})
-    rng = np.random.default_rng(seed)
-    keys = sorted({term.key for term in space.cost_terms(config)})
-    rows = {key: float(rng.uniform(0.1, 2.0)) for key in keys}
-    fixed = 1.0 + sum(rows[term.key] for term in space.cost_terms(config) if not term.when)
-    probabilities = {
-        choice: dict(zip(names, rng.dirichlet(np.full(len(names), 0.7)).tolist(), strict=True))
-        for choice, names in space.candidates(config).items()
-    }
-    return Problem(space, config, space.trellis(config), Prices("ms", fixed, rows), probabilities)
-
-
-def every_path(arcs: tuple[Arc, ...]) -> Iterator[tuple[dict[str, str], list[OpKey], list[tuple[str, str]]]]:
-    """(picks, rows, what is scored) of every path through a trellis."""
-    leaving: dict[str, list[Arc]] = {}
-    for arc in arcs:
-        leaving.setdefault(arc.source, []).append(arc)
-    stack: list[tuple[str, dict[str, str], list[OpKey], list[tuple[str, str]]]] = [(START, {}, [], [])]
-    while stack:
-        node, picks, keys, scores = stack.pop()
-        if node == END:
-            yield picks, keys, scores
-            continue
-        stack += [
-            (arc.target, {**picks, **dict(arc.picks)}, [*keys, *arc.keys], [*scores, *arc.scores])
-            for arc in leaving[node]
-        ]
 
 
 @pytest.mark.parametrize(("name", "number"), ALL_EXAMPLES)

@@ -7,54 +7,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-import search.pipeline
 from models import Genotype
-from runtime import Bundle, Restorer
-from search import BudgetError, RunConfig, RunError, TableError, format_report, search_latency_aware
+from runtime import Bundle, BundleError, Restorer
+from search import BudgetError, RunError, TableError, format_report, search_latency_aware
 from search.config import Plan
 from search.derive import fastest_and_slowest
 from search.latency.table import LatencyTable
-from tasks import BatchStream, dead_leaves
-from training import load_checkpoint, save_checkpoint
+from search.pipeline import Run
+from tests.search.jobs import TARGET, Fault, Finished, KilledError, config, draw_pictures
+from training import TrainingError, load_checkpoint, save_checkpoint
 
 MakeTable = Callable[..., LatencyTable]
-TARGET = "cpu-onnxruntime-fp32-1t"
-
-
-class KilledError(Exception):
-    """Stands for a killed process: nothing catches it on the way out."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run that was never interrupted."""
-
-    folder: Path
-    table: Path
-    report: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for index in range(8):
-        Image.fromarray(dead_leaves(np.random.default_rng(index), 64)).save(folder / f"{index}.png")
-    return folder
-
-
-def config(pictures: Path, **values: Any) -> RunConfig:
-    # A budget without pressure: then what is derived does not depend on how busy the machine is.
-    plain = {"task": "denoise", "target": TARGET, "preset": "smoke", "budget_ms": 1000.0, "height": 32, "width": 32}
-    return RunConfig.model_validate({**plain, "data": str(pictures), "device": "cpu", **values})
+    return draw_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
@@ -119,32 +94,6 @@ def assert_same_result(ours: Path, theirs: Path) -> None:
     assert a_bundle.manifest.files["model.onnx"] == b_bundle.manifest.files["model.onnx"]
 
 
-def die(*_: object, **__: object) -> None:
-    raise KilledError
-
-
-@dataclass
-class Fault:
-    """Where a run dies: when it asks for one batch too many, or when it calls a function."""
-
-    batches: int = 10_000
-    function: str | None = None
-
-    def plant(self, patch: pytest.MonkeyPatch) -> None:
-        batch_at, asked = BatchStream.batch_at, 0
-
-        def mortal(stream: BatchStream, step: int) -> Any:
-            nonlocal asked
-            asked += 1
-            if asked > self.batches:
-                raise KilledError
-            return batch_at(stream, step)
-
-        patch.setattr(BatchStream, "batch_at", mortal)
-        if self.function is not None:
-            patch.setattr(search.pipeline, self.function, die)
-
-
 # In order: a run takes 4 batches to warm up, 2 x 6 to search and 12 to train, with a checkpoint now and then.
 FAULTS = (
     ("warm-up", Fault(batches=3), "supernet.safetensors"),
@@ -171,6 +120,22 @@ def test_killed_in_every_stage_it_ends_alike(
         torch.manual_seed(1000 + number)  # whatever the next process does with torch's own randomness
     search_latency_aware(config(pictures), tmp_path, table=finished.table)
     assert_same_result(finished.folder, folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "text"),
+    [
+        ({"height": 33}, RunError, "take multiples of"),
+        ({"device": "tpu"}, TrainingError, "unknown device 'tpu'"),
+        ({"teacher": "nowhere"}, BundleError, "nowhere is not a bundle"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_there_is_a_folder(
+    values: dict[str, Any], error: type[Exception], text: str, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=text):
+        search_latency_aware(config(pictures, **values), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_seed_ends_otherwise(finished: Finished, pictures: Path, tmp_path: Path) -> None:
@@ -213,9 +178,9 @@ def test_an_impossible_budget_names_the_fastest_before_anything_is_trained(
 
 
 def test_without_a_budget_one_is_chosen_within_reach(finished: Finished, pictures: Path, tmp_path: Path) -> None:
-    run = search.pipeline.Run(config(pictures, budget_ms=None), tmp_path, finished.table)
+    run = Run(config(pictures, budget_ms=None), tmp_path, finished.table)
     model = run.table()
-    budget = run.budget(model)
+    (budget,) = run.budgets(model)
     fastest, slowest = fastest_and_slowest(model, 32, 32)
     assert fastest <= budget.ms * 1.01
     assert budget.ms <= slowest * 1.01

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from search import format_report
-from search.report import serve_command
+from search.report import family_report, serve_command
 
 REPORT = {
     "task": "super-resolution", "scale": 4, "method": "autoderain", "target": "cpu-onnxruntime-fp32-1t",
@@ -23,6 +23,36 @@ def test_everything_a_reader_asks_for_is_in_the_table() -> None:
     ):  # fmt: skip
         assert part in text
     assert len({line.index("  ", 3) for line in text.splitlines() if "budget" in line}) == 1
+
+
+NEW = {**REPORT, "budget_share": 0.975, "budget_note": "", "derivations": 2}
+
+
+def test_the_share_of_the_budget_is_in_the_table() -> None:
+    assert "97.5%, 2 networks derived and timed" in format_report(NEW)
+    assert "97.5%, 1 network derived and timed" in format_report({**NEW, "derivations": 1})
+    assert "note" not in format_report(NEW)
+    assert "the slowest network" in format_report({**NEW, "budget_note": "the slowest network takes 3 ms"})
+    # Rows that benchmarks kept from before know nothing of it.
+    assert "used" not in format_report(REPORT)
+
+
+def test_a_family_is_one_line_per_budget_under_what_it_shares() -> None:
+    small = {**NEW, "budget_ms": 5.0, "measured_ms": 4.5, "budget_share": 0.9, "bundle": "runs/x/5ms/bundle"}
+    family = family_report([{**small, "budget_note": "all are fast"}, NEW])
+    assert [member["budget_ms"] for member in family["members"]] == [5.0, 20.0]
+    assert family["target"] == NEW["target"]
+    text = format_report(family)
+    for part in ("super-resolution x4", "28.12 dB psnr-y", "note on 5 ms", "all are fast", "note on 20 ms"):
+        assert (part in text) == (part != "note on 20 ms")
+    header, first, second = text.splitlines()[-3:]
+    for name, one, other in (
+        ("budget", "5 ms", "20 ms"), ("predicted", "19 ms ± 0.8", "19 ms ± 0.8"), ("measured", "4.5 ms", "19.5 ms"),
+        ("used", "90.0%", "97.5%"), ("dB", "29.46", "29.46"), ("bundle", "runs/x/5ms/bundle", "runs/x/bundle"),
+    ):  # fmt: skip
+        place = header.index(name)
+        assert first[place:].startswith(one)
+        assert second[place:].startswith(other)
 
 
 def test_a_same_size_task_has_no_scale() -> None:
