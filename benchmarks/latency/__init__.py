@@ -1,0 +1,1 @@
+"""Does a table predict, and does a budget hold? `make bench-latency`."""
