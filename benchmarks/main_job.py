@@ -20,7 +20,7 @@ def main() -> None:
         minutes = (time.monotonic() - start) / 60
         (report,) = (json.loads(path.read_text()) for path in Path(folder).glob("*/report.json"))
     # Where the temporary folder was is nobody's business.
-    del report["bundle"], report["serve"]
+    del report["bundle"], report["serve"], report["latency_report"]
     write_results("main_job", "python -m benchmarks.main_job", [{**report, "minutes": minutes}])
 
 

@@ -24,6 +24,8 @@ def fill(text: str) -> str:
         ("quick-runs", _quick_runs()),
         ("quality", _quality()),
         ("speed", _speed()),
+        ("latency", _latency()),
+        ("budgets", _budgets()),
     )
     for name, block in blocks:
         marked = f"<!-- {name} -->\n{block}\n<!-- /{name} -->"
@@ -42,7 +44,9 @@ def _results(name: str) -> dict[str, Any]:
 def _main_job() -> str:
     content = _results("main_job")
     row = content["rows"][0]
-    shown = {**row, "bundle": "runs/<id>/bundle", "serve": "millisight serve runs/<id>/bundle"}
+    places = {"bundle": "bundle", "latency_report": "latency/latency.html"}
+    shown = {**row, "serve": "millisight serve runs/<id>/bundle"}
+    shown |= {name: f"runs/<id>/{place}" for name, place in places.items()}
     cores = content["machine"]["cores"]
     notes = f" {content['notes']}" if content["notes"] else ""
     return (
@@ -76,6 +80,35 @@ def _quick_runs() -> str:
     return (
         f"{markdown(rows)}\n\n(budgets at {size} on {content['rows'][0]['target']}, {content['machine']['device']}, "
         f"{content['date']}; `{content['command']}`){notes}"
+    )
+
+
+def _latency() -> str:
+    content = _results("latency")
+    columns = ("space", "size", "predicted by", "MAPE %", "worst %", "bias %", "tau")
+    rows = [{name: row[name] for name in columns} for row in content["rows"]]
+    ms = content["rows"][0]["networks"]
+    noise = max(row["noise %"] for row in content["rows"])
+    notes = f" {content['notes']}" if content["notes"] else ""
+    target = _results("latency_tables")["rows"][0]["target"]
+    return (
+        f"{markdown(rows)}\n\n({ms} random networks per line, which no calibration has seen, at sizes that no table "
+        f"holds; {target}, {content['machine']['device']}, {content['date']}; the standard error of a timing is "
+        f"{noise:.1f} % or less, median over the networks; `{content['command']}`){notes}"
+    )
+
+
+def _budgets() -> str:
+    content = _results("latency_budgets")
+    rows = content["rows"]
+    kept, used = (sum(row[name] == "yes" for row in rows) for name in ("kept", "used"))
+    shares = sorted(row["again / budget"] for row in rows if row["again / budget"] is not None)
+    notes = f" {content['notes']}" if content["notes"] else ""
+    return (
+        f"Of {len(rows)} budgets spread from the fastest to the slowest network of a space, {kept} were kept when the "
+        f"derived network was timed again (at most 1.02 of the budget), and {used} used 85 % of it or more. Timed "
+        f"again over budget: {shares[0]:.3f} to {shares[-1]:.3f}, median {shares[len(shares) // 2]:.3f} "
+        f"(`{content['command']}`).{notes}"
     )
 
 

@@ -4,8 +4,8 @@ What was found on virtual machines whose neighbours and clock frequency change a
 is off by 10 to 40 %, for milliseconds as well as for minutes), and what is done about it:
 
 - All subjects are timed in turn, in a new random order each round, so that a slow minute hits all of them alike.
-- Between any two runs a fixed piece of work, the anchor, is timed. A run counts as a multiple of what the anchor took
-  in the moments around it, which takes out everything that lasts longer than a few runs. Multiples can be compared
+- Between any two runs a fixed piece of work, the anchor, is timed. A run counts as a multiple of what the anchor took in
+  the moments around it, which takes out everything that lasts longer than a few runs. Multiples can be compared
   between sittings; milliseconds are a multiple times what the anchor takes on the undisturbed machine.
 - What is left only ever adds time, so the mean of the lower half of the multiples is taken, not their median.
 """
@@ -129,7 +129,13 @@ def time_interleaved(
     rules = dict.fromkeys(subjects, rule) if isinstance(rule, StabilityRule) else {n: rule[n] for n in subjects}
     shuffle = random.Random(seed).shuffle
     records = {name: _Record() for name in subjects}
-    anchor()
+
+    def pace() -> float:
+        # Twice, and only the second counts: the first run finds the caches full of what ran before it, and takes the
+        # longer the larger that was. Timings of large and of small subjects could not be compared.
+        anchor()
+        return anchor()
+
     for done in range(max(rule.warmup for rule in rules.values())):
         waiting = [
             name for name in subjects if done < rules[name].warmup and records[name].spent < rules[name].max_seconds
@@ -138,7 +144,7 @@ def time_interleaved(
         for name in waiting:
             records[name].spent += subjects[name]()
 
-    anchors = [anchor()]
+    anchors = [pace()]
     waiting, rounds = list(subjects), 0
     while waiting:
         shuffle(waiting)
@@ -147,7 +153,7 @@ def time_interleaved(
             record.seconds.append(subjects[name]())
             record.places.append(len(anchors) - 1)
             record.spent += record.seconds[-1]
-            anchors.append(anchor())
+            anchors.append(pace())
         waiting = [name for name in waiting if not _is_done(records[name], anchors, rules[name])]
         rounds += 1
         if on_round is not None:

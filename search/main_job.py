@@ -10,6 +10,7 @@ from search.config import RunConfig
 from search.contract import require_reachable
 from search.errors import SearchError
 from search.files import write_json
+from search.latency.model import LatencyModel
 from search.member import Member
 from search.pipeline import Run
 from search.report import family_report
@@ -61,8 +62,15 @@ def _run_stages(config: RunConfig, out: Path, table: Path | None, command: str) 
     for member, genotype in zip(members, genotypes, strict=True):
         bundle = member.export(member.train(genotype), genotype)
         reports.append(member.report(bundle, genotype))
-    if len(reports) == 1:
-        return reports[0]
-    report = family_report(reports)
+    report = reports[0] if len(reports) == 1 else family_report(reports)
+    report = {**report, "latency_report": str(_latency_page(run.folder, model))}
     write_json(run.folder / "report.json", report)
     return report
+
+
+def _latency_page(folder: Path, model: LatencyModel) -> Path:
+    """The page that shows the run's latency table."""
+    # Imported late: drawing takes half a second to load, and most of what imports this room draws nothing.
+    from search.latency.report import write_latency_report
+
+    return write_latency_report(model.table, folder / "latency")[0]

@@ -113,6 +113,7 @@ def _format_member(report: dict[str, Any]) -> str:
         ),
         ("bundle", report["bundle"]),
         ("serve it with", report["serve"]),
+        *_latency_page(report),
     ]
     return _aligned(rows)
 
@@ -125,6 +126,7 @@ def _format_family(report: dict[str, Any]) -> str:
         (f"{report['baseline']} (before)", f"{report['baseline_db']:.2f} dB {report['metric']}"),
         ("validated on", f"{report['validation_images']} held-out images"),
     ]
+    facts += _latency_page(report)
     facts += [(f"note on {m['budget_ms']:.4g} ms", m["budget_note"]) for m in members if m["budget_note"]]
     lines = [("budget", "predicted", "measured", "used", "derived", "parameters", "dB", "bundle")]
     lines += [
@@ -152,6 +154,11 @@ def _header(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("method", report["method"]),
         ("target", f"{report['target']} on {report['device']}"),
     ]
+
+
+def _latency_page(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the latency table is drawn, if it is."""
+    return [("latency table", report["latency_report"])] if "latency_report" in report else []
 
 
 def _predicted(report: dict[str, Any]) -> str:

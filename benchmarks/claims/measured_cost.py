@@ -128,7 +128,7 @@ def main() -> None:
         CLAIM,
         verdict,
         f"{why} {_spent(experiment, arms)} The space spans {experiment.fastest:.3g} to {experiment.slowest:.3g} ms; "
-        f"held-out error of the table {experiment.model.relative_error:.1%}. {_slow_learners(arms, random)}",
+        f"held-out error of the table {experiment.table_error:.1%}. {_slow_learners(arms, random)}",
         rows(experiment, arms, random, margins),
         sizes={**experiment.setting.plain(), "random_networks": RANDOM, "trainings_per_random_network": 1},
     )

@@ -20,7 +20,7 @@ from search.complexity import BudgetPrice, Complexity, NoComplexity
 from search.costs import Expectation, Prices, static_prices
 from search.derive import best_path, cheapest, dearest, derive_picks, fastest_and_slowest
 from search.files import write_text
-from search.latency.measure import RULE, measure_table
+from search.latency.measure import RULES, measure_table
 from search.latency.model import LatencyModel
 from search.latency.stopwatch import Subject, time_graphs
 from search.latency.table import LatencyTable
@@ -114,6 +114,11 @@ class Experiment:
         ms = round_up_digits(self.fastest + share * (self.slowest - self.fastest), 3)
         return Budget(ms, self.setting.side, self.setting.side)
 
+    @property
+    def table_error(self) -> float:
+        """The table's own relative error at the setting's size."""
+        return self.model.relative_error(self.setting.side, self.setting.side)
+
     def ms_of(self, picks: Mapping[str, str]) -> float:
         """Predicted milliseconds."""
         return self.ms_prices.of(self.model.terms, picks)
@@ -184,8 +189,7 @@ class Experiment:
         path, target = self.folder / "table.json", self.setting.target
         if not path.is_file():
             sizes = [(self.setting.side, self.setting.side)]
-            rule = replace(RULE, max_seconds=2.0)
-            measure_table(space, config, target, sizes, path, rule=rule, code_version=code_version())
+            measure_table(space, config, target, sizes, path, rules=RULES.within(2.0), code_version=code_version())
         table = LatencyTable.load(path)
         table.require(target, space, config, device_name(target), engine_version(target))
         return LatencyModel(table)

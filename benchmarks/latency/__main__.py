@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.latency.budgets import test_budgets
 from benchmarks.latency.prediction import rows, test_prediction
 from benchmarks.results import Row, write_results
+from runtime import Target
 from search import RunConfig
 from search.config import Plan
 from search.files import write_json
@@ -89,6 +90,9 @@ def main() -> None:
                 ),
             )
         tables.append(_table_row(method, model, bench))
+    # The default space as it is measured by default, on all cores: how long that takes.
+    default = Bench(Target.parse("cpu-onnxruntime-fp32").slug, asked.work / "all-cores")
+    tables.append(_table_row("autoderain", default.table("autoderain"), default))
     write_results("latency_tables", COMMAND, tables, asked.notes)
     write_results("latency", COMMAND, predictions, asked.notes)
     method = asked.budgets_of

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.latency.prediction import RULE
+from benchmarks.latency.prediction import RULE, all_known
 from benchmarks.results import Row
 from runtime import Target
 from search.budget import Budget
 from search.contract import Derivation, derive_verified
 from search.derive import fastest_and_slowest
 from search.errors import BudgetError
-from search.latency.linked import Yardstick, time_linked
+from search.latency.linked import time_linked
 from search.latency.measure import Workload
 from search.latency.model import LatencyModel
 from search.latency.stopwatch import Subject
@@ -58,20 +58,9 @@ def test_budgets(model: LatencyModel, target: Target, size: tuple[int, int]) -> 
     ]
     with tqdm(desc="timing all of them again", unit="round") as bar:
         again, _ = time_linked(
-            subjects, _all_known(model, work, size), target, RULE, seed=SEED, on_round=lambda *_: bar.update() and None
+            subjects, all_known(model, work, size), target, RULE, seed=SEED, on_round=lambda *_: bar.update() and None
         )
     return [_row(n, budgets[n], found, again, model) for n, found in enumerate(derivations)]
-
-
-def _all_known(model: LatencyModel, work: Workload, size: tuple[int, int]) -> list[Yardstick]:
-    """Every calibration network at this size: what the table as a whole calls a millisecond."""
-    table = next(part for part in model.table.sizes if (part.height, part.width) == size)
-    return [
-        Yardstick(
-            Subject(entry.id, work.network(model.table.networks[entry.id]), size), entry.ms / model.table.anchor_ms
-        )
-        for entry in table.calibration.networks
-    ]
 
 
 def _row(number: int, budget: Budget, found: Derivation | str, again: Any, model: LatencyModel) -> Row:

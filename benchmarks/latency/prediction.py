@@ -5,6 +5,7 @@ fitted at the very size that they predict, on other networks of the same test (t
 """
 
 import io
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from models.operations import OPERATIONS, make_operation
 from runtime import StabilityRule, Target, open_engine, time_interleaved
 from search.latency.accuracy import Accuracy, accuracy
 from search.latency.calibration import Picks
+from search.latency.linked import Yardstick
 from search.latency.measure import Workload
 from search.latency.model import LatencyModel
-from search.latency.stopwatch import anchor, time_graphs
+from search.latency.stopwatch import Subject, anchor, time_graphs
 
 NETWORKS = 30
 SEED = 20_260
@@ -36,11 +38,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tested:
-    """Test networks at one size: what they took, and what each way to predict says."""
+    """Test networks at one size: what they took, and what each way to predict says.
+
+    Attributes:
+        size: (height, width).
+        measured: Milliseconds in the table's terms: the networks that it was calibrated with ran in the same turns, and
+            everything is scaled so that on average they take what the table says they do.
+        noise: Median standard error of the timings, relative.
+        sitting: That scale: how much slower, against the anchor, large networks were than when the table was measured.
+        predicted: Way to predict -> milliseconds.
+    """
 
     size: tuple[int, int]
     measured: list[float]
     noise: float
+    sitting: float
     predicted: dict[str, list[float]]
 
     def accuracies(self) -> dict[str, Accuracy]:
@@ -66,9 +78,13 @@ def test_prediction(model: LatencyModel, target: Target, size: tuple[int, int], 
     picks = test_picks(model)
     work = Workload(model.space, model.config, target)
     subjects = work.networks({str(n): entry for n, entry in enumerate(picks)}, size)
+    known = all_known(model, work, size)
     with tqdm(desc=title, unit="round") as bar:
-        timings, _ = time_graphs(subjects, target, RULE, seed=SEED, on_round=lambda *_: bar.update() and None)
-    measured = [timings[subject.id].ratio * model.table.anchor_ms for subject in subjects]
+        timings, _ = time_graphs(
+            [*subjects, *(y.subject for y in known)], target, RULE, seed=SEED, on_round=lambda *_: bar.update() and None
+        )
+    sitting = math.exp(np.mean([math.log(timings[y.subject.id].ratio / y.ratio) for y in known]))
+    measured = [timings[subject.id].ratio / sitting * model.table.anchor_ms for subject in subjects]
     networks = [model.space.build(model.space.genotype(model.config, entry)) for entry in picks]
     with torch.device("meta"):
         macs = [count_macs(model.space.build(model.space.genotype(model.config, entry)), *size) for entry in picks]
@@ -81,7 +97,21 @@ def test_prediction(model: LatencyModel, target: Target, size: tuple[int, int], 
     if sums is not None:
         predicted["single operations, summed"] = sums
         predicted["single operations, line"] = _twofold(sums, measured, _line)
-    return Tested(size, measured, float(np.median([t.error for t in timings.values()])), predicted)
+    return Tested(size, measured, float(np.median([t.error for t in timings.values()])), sitting - 1.0, predicted)
+
+
+def all_known(model: LatencyModel, work: Workload, size: tuple[int, int]) -> list[Yardstick]:
+    """Every calibration network, at the measured size nearest to this one: what the table calls a millisecond."""
+    pixels = size[0] * size[1]
+    table = min(model.table.sizes, key=lambda part: abs(math.log(part.height * part.width / pixels)))
+    place = (table.height, table.width)
+    return [
+        Yardstick(
+            Subject(f"known/{entry.id}", work.network(model.table.networks[entry.id]), place),
+            entry.ms / model.table.anchor_ms,
+        )
+        for entry in table.calibration.networks
+    ]
 
 
 def single_operation_sums(
@@ -148,6 +178,7 @@ def rows(space: str, tested: Tested) -> list[Row]:
             "fastest ms": min(tested.measured),
             "slowest ms": max(tested.measured),
             "noise %": 100 * tested.noise,
+            "sitting %": 100 * tested.sitting,
             "MAPE %": 100 * found.mape,
             "worst %": 100 * found.worst,
             "bias %": 100 * found.bias,

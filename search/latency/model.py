@@ -94,7 +94,12 @@ class LatencyModel:
         At a measured size these are its held-out networks and the networks derived under budgets (an optimiser finds
         what a table has too cheap, so they are worse than random ones); elsewhere the networks at unseen sizes too.
         Outside the range of the measured sizes the error grows in proportion to the pixels.
+
+        Raises:
+            TableError: The table was never checked.
         """
+        if not self.table.checks:
+            raise TableError(f"the table has no checks, so its error is not known; {REMEDY} makes one that has")
         used = {(size.height, size.width) for _, size in self._blend(height, width)}
         measured = (height, width) in self._rows
         errors = [
@@ -106,7 +111,7 @@ class LatencyModel:
         ]
         pixels, areas = height * width, [size.height * size.width for size in self.table.sizes]
         beyond = max(1.0, pixels / max(areas), min(areas) / pixels)
-        return max(errors, default=0.0) * beyond
+        return max(errors) * beyond
 
     def _blend(self, height: int, width: int) -> list[tuple[float, SizeTable]]:
         """Measured sizes and their shares, which sum to one, but for a single size."""

@@ -127,17 +127,36 @@ def test_no_bundle_for_a_task_lists_what_is_there(finished: tuple[Path, dict[str
     assert "denoise-autoderain" in done.stderr
 
 
-def test_latency_measure_and_show(tmp_path: Path) -> None:
-    done = millisight(
-        "latency", "measure", "--out", "table.json", "--preset", "smoke", "--sizes", "32x32,64x48", *SMOKE[4:6],
-        cwd=tmp_path,
+def test_a_latency_table_from_measuring_to_its_report(tmp_path: Path) -> None:
+    measure = (
+        "latency", "measure", "--out", "table.json", "--preset", "smoke", "--sizes", "64x48,32x32", *SMOKE[4:6],
     )  # fmt: skip
+    done = millisight(*measure, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "unseen-size at" in done.stdout
+    before = (tmp_path / "table.json").read_bytes()
+    again = millisight(*measure, cwd=tmp_path)  # nothing is new
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "table.json").read_bytes() == before
+
     shown = millisight("latency", "show", "table.json", cwd=tmp_path)
-    assert "held-out error" in shown.stdout
-    assert "64x48" in shown.stdout
+    assert "held-out at 32x32: off by" in shown.stdout
+    assert "64x48: whole network =" in shown.stdout
     content = json.loads(millisight("latency", "show", "table.json", "--json", cwd=tmp_path).stdout)
     assert [(size["width"], size["height"]) for size in content["sizes"]] == [(32, 32), (64, 48)]
+
+    drawn = millisight("latency", "report", "table.json", "--out", "drawn", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "drawn" / "latency.html").is_file()
+
+    # A row that was edited does not follow from the timings beside it.
+    content["sizes"][0]["rows"][0]["ms"] = 2 * content["sizes"][0]["rows"][0]["ms"] + 1
+    (tmp_path / "edited.json").write_text(json.dumps(content))
+    checked = millisight("latency", "check", "edited.json", "--share", "0.05", cwd=tmp_path)
+    assert checked.returncode == 1
+    assert "its timings say" in checked.stdout
+    assert "--anew" in checked.stderr
+    assert "Traceback" not in checked.stderr
 
 
 def test_targets_for_machines(tmp_path: Path) -> None:

@@ -37,6 +37,14 @@ def test_the_share_of_the_budget_is_in_the_table() -> None:
     assert "used" not in format_report(REPORT)
 
 
+def test_where_the_latency_table_is_drawn_is_in_the_table() -> None:
+    for report in (NEW, family_report([NEW, NEW])):
+        assert "latency table" not in format_report(report)
+        assert "runs/x/latency/latency.html" in format_report(
+            report | {"latency_report": "runs/x/latency/latency.html"}
+        )
+
+
 def test_a_family_is_one_line_per_budget_under_what_it_shares() -> None:
     small = {**NEW, "budget_ms": 5.0, "measured_ms": 4.5, "budget_share": 0.9, "bundle": "runs/x/5ms/bundle"}
     family = family_report([{**small, "budget_note": "all are fast"}, NEW])
