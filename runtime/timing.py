@@ -4,8 +4,8 @@ What was found on virtual machines whose neighbours and clock frequency change a
 is off by 10 to 40 %, for milliseconds as well as for minutes), and what is done about it:
 
 - All subjects are timed in turn, in a new random order each round, so that a slow minute hits all of them alike.
-- Between any two runs a fixed piece of work, the anchor, is timed. A run counts as a multiple of what the anchor took in
-  the moments around it, which takes out everything that lasts longer than a few runs. Multiples can be compared
+- Between any two runs a fixed piece of work, the anchor, is timed. A run counts as a multiple of what the anchor took
+  in the moments around it, which takes out everything that lasts longer than a few runs. Multiples can be compared
   between sittings; milliseconds are a multiple times what the anchor takes on the undisturbed machine.
 - What is left only ever adds time, so the mean of the lower half of the multiples is taken, not their median.
 """

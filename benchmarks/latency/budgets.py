@@ -5,14 +5,12 @@ freedom to find what the table has too cheap. The second timing decides nothing:
 yardsticks are all networks that the table was calibrated with.
 """
 
-from typing import Any
-
 import numpy as np
 from tqdm import tqdm
 
 from benchmarks.latency.prediction import RULE, all_known
 from benchmarks.results import Row
-from runtime import Target
+from runtime import Target, Timing
 from search.budget import Budget
 from search.contract import Derivation, derive_verified
 from search.derive import fastest_and_slowest
@@ -60,20 +58,19 @@ def test_budgets(model: LatencyModel, target: Target, size: tuple[int, int]) -> 
         again, _ = time_linked(
             subjects, all_known(model, work, size), target, RULE, seed=SEED, on_round=lambda *_: bar.update() and None
         )
-    return [_row(n, budgets[n], found, again, model) for n, found in enumerate(derivations)]
+    return [_row(budgets[n], found, again.get(str(n)), model.table.anchor_ms) for n, found in enumerate(derivations)]
 
 
-def _row(number: int, budget: Budget, found: Derivation | str, again: Any, model: LatencyModel) -> Row:
-    if isinstance(found, str):
+def _row(budget: Budget, found: Derivation | str, again: Timing | None, anchor_ms: float) -> Row:
+    if isinstance(found, str) or again is None:
         return {"budget ms": budget.ms, "attempts": 0, "predicted ms": None, "derived ms": None, "again ms": None,
-                "again / budget": None, "kept": "no", "used": "no", "note": found}  # fmt: skip
-    best, timing = found.best, again[str(number)]
-    share = timing.ratio * model.table.anchor_ms / budget.ms
+                "again / budget": None, "kept": "no", "used": "no", "note": str(found)}  # fmt: skip
+    share = again.ratio * anchor_ms / budget.ms
     return {
         "budget ms": budget.ms,
         "attempts": len(found.attempts),
-        "predicted ms": best.predicted.ms,
-        "derived ms": best.measured.ms,
+        "predicted ms": found.best.predicted.ms,
+        "derived ms": found.best.measured.ms,
         "again ms": share * budget.ms,
         "again / budget": share,
         "kept": "yes" if share <= KEPT else "no",
