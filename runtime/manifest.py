@@ -59,19 +59,20 @@ class Lineage(_Part):
 
 
 class LatencyRecord(_Part):
-    """Time of the network at one size on one target.
+    """Time of the network at one size on one target, which may be on another device than the bundle was made on.
 
     Attributes:
         target: Slug with threads.
-        device: Processor or accelerator it was measured on.
+        device: Processor or accelerator the network was measured on; if it was not, the latency table was.
         height: Input rows.
         width: Input columns.
         predicted_ms: What the latency model said, milliseconds.
-        measured_ms: What the engine took, milliseconds.
-        spread: Interquartile range over median of the measured runs.
+        predicted_error_ms: How far off the model's table is, plus or minus milliseconds; None if nobody wrote it down.
+        measured_ms: What the engine took, milliseconds; None if it was not timed, because the device was elsewhere.
+        spread: Interquartile range over median of the measured runs; None if there were none.
         budget_ms: What was promised, milliseconds.
         engine_version: Engine and version.
-        date: Day of the measurement, ISO 8601.
+        date: Day of the measurement, ISO 8601; of the table's if the network was not timed.
     """
 
     target: str
@@ -79,11 +80,18 @@ class LatencyRecord(_Part):
     height: Positive
     width: Positive
     predicted_ms: Milliseconds
-    measured_ms: Milliseconds
-    spread: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    predicted_error_ms: Milliseconds | None = None
+    measured_ms: Milliseconds | None = None
+    spread: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     budget_ms: Milliseconds
     engine_version: str
     date: str
+
+    @model_validator(mode="after")
+    def _timed_or_not(self) -> Self:
+        if (self.measured_ms is None) != (self.spread is None):
+            raise ValueError("measured_ms and spread are of the same runs: give both, or neither if it was not timed")
+        return self
 
 
 class QualityRecord(_Part):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.latency.budgets import test_budgets
-from benchmarks.latency.prediction import rows, test_prediction
+from benchmarks.latency.budgets import try_budgets
+from benchmarks.latency.prediction import rows, try_prediction
 from benchmarks.results import Row, write_results
 from runtime import Target
 from search import RunConfig
@@ -86,7 +86,7 @@ def main() -> None:
             predictions += bench.part(
                 f"{method}-{size[1]}x{size[0]}",
                 lambda method=method, model=model, target=target, size=size, title=title: rows(  # type: ignore[misc]
-                    method, test_prediction(model, target, size, title)
+                    method, try_prediction(model, target, size, title)
                 ),
             )
         tables.append(_table_row(method, model, bench))
@@ -97,7 +97,7 @@ def main() -> None:
     write_results("latency", COMMAND, predictions, asked.notes)
     method = asked.budgets_of
     model, target = bench.table(method), bench.plan(method).target
-    budgets = bench.part(f"{method}-budgets", lambda: test_budgets(model, target, BUDGET_SIZE))
+    budgets = bench.part(f"{method}-budgets", lambda: try_budgets(model, target, BUDGET_SIZE))
     write_results("latency_budgets", COMMAND, budgets, asked.notes)
 
 

@@ -29,7 +29,7 @@ KEPT = 1.02
 USED = 0.85
 
 
-def test_budgets(model: LatencyModel, target: Target, size: tuple[int, int]) -> list[Row]:
+def try_budgets(model: LatencyModel, target: Target, size: tuple[int, int]) -> list[Row]:
     """A row for each budget."""
     work = Workload(model.space, model.config, target)
     fastest, slowest = fastest_and_slowest(model, *size)

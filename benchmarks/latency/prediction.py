@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Tested:
+class Trial:
     """Test networks at one size: what they took, and what each way to predict says.
 
     Attributes:
@@ -60,7 +60,7 @@ class Tested:
         return {name: accuracy(values, self.measured) for name, values in self.predicted.items()}
 
 
-def test_picks(model: LatencyModel) -> list[Picks]:
+def unseen_networks(model: LatencyModel) -> list[Picks]:
     """Random networks that are not among those that the table was made with."""
     known = {model.space.genotype(model.config, picks).id for picks in model.table.networks.values()}
     rng = np.random.default_rng(SEED)
@@ -73,9 +73,9 @@ def test_picks(model: LatencyModel) -> list[Picks]:
     return list(found.values())
 
 
-def test_prediction(model: LatencyModel, target: Target, size: tuple[int, int], title: str) -> Tested:
+def try_prediction(model: LatencyModel, target: Target, size: tuple[int, int], title: str) -> Trial:
     """Time the test networks in turns at one size, and predict them in every way."""
-    picks = test_picks(model)
+    picks = unseen_networks(model)
     work = Workload(model.space, model.config, target)
     subjects = work.networks({str(n): entry for n, entry in enumerate(picks)}, size)
     known = all_known(model, work, size)
@@ -97,7 +97,7 @@ def test_prediction(model: LatencyModel, target: Target, size: tuple[int, int], 
     if sums is not None:
         predicted["single operations, summed"] = sums
         predicted["single operations, line"] = _twofold(sums, measured, _line)
-    return Tested(size, measured, float(np.median([t.error for t in timings.values()])), sitting - 1.0, predicted)
+    return Trial(size, measured, float(np.median([t.error for t in timings.values()])), sitting - 1.0, predicted)
 
 
 def all_known(model: LatencyModel, work: Workload, size: tuple[int, int]) -> list[Yardstick]:
@@ -167,7 +167,7 @@ def _line(x: Floats, y: Floats) -> Callable[[Floats], Floats]:
     return lambda new: np.maximum(a + b * new, 1e-9)
 
 
-def rows(space: str, tested: Tested) -> list[Row]:
+def rows(space: str, tested: Trial) -> list[Row]:
     """The form in which results are kept."""
     return [
         {

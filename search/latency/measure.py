@@ -29,8 +29,8 @@ from search.latency.table import Check, CheckKind, LatencyTable, Row, SizeTable
 
 RETRIES = 12
 """At most so many timings per size that did not settle are taken up again at the end."""
-YARDSTICKS = 3
-"""Calibration networks that are timed again beside the networks of the checks."""
+YARDSTICKS = 5
+"""Calibration networks that are timed again beside the networks of the checks: the last ones, which are random."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ class Workload:
     def yardsticks(
         self, networks: Mapping[str, Picks], size: tuple[int, int]
     ) -> tuple[tuple[tuple[int, int], Subject], ...]:
-        """The first few of the calibration networks, at a size at which they are timed."""
-        few = dict(list(networks.items())[:YARDSTICKS])
+        """A few of the calibration networks, at a size at which they are timed."""
+        few = dict(list(networks.items())[-YARDSTICKS:])
         return tuple((size, subject) for subject in self.networks(few, size))
 
     def network(self, picks: Picks) -> bytes:
@@ -232,7 +232,7 @@ class _Timer:
     def missing(self, batch: Batch, networks: Mapping[str, Picks]) -> Batch:
         """What the journal does not hold yet; calibration networks that it does hold become yardsticks."""
         new = [subject for subject in batch.subjects if not self._journal.known(batch.size, subject)]
-        held = [s for s in batch.subjects if s.id in networks and s not in new][:YARDSTICKS]
+        held = [s for s in batch.subjects if s.id in networks and s not in new][-YARDSTICKS:]
         return replace(batch, subjects=new, known=(*batch.known, *((batch.size, subject) for subject in held)))
 
     def run(self, batches: Sequence[Batch], title: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.latency.budgets import _row
-from benchmarks.latency.prediction import Tested, _factor, _line, _twofold, rows
+from benchmarks.latency.prediction import Trial, _factor, _line, _twofold, rows
 from runtime import Timing
 from search.budget import Budget
 from search.contract import Attempt, Derivation
@@ -28,7 +28,7 @@ def test_no_network_is_predicted_by_a_fit_that_has_seen_it() -> None:
 
 
 def test_every_way_to_predict_is_a_row() -> None:
-    found = rows("unet", Tested((16, 32), [1.0, 2.0], 0.01, -0.02, {"table": [1.1, 2.0], "other": [2.0, 1.0]}))
+    found = rows("unet", Trial((16, 32), [1.0, 2.0], 0.01, -0.02, {"table": [1.1, 2.0], "other": [2.0, 1.0]}))
     assert [row["predicted by"] for row in found] == ["table", "other"]
     assert found[0]["size"] == "32x16"
     assert found[0]["MAPE %"] == pytest.approx(5.0)
