@@ -31,7 +31,7 @@ def measure(
     preset: Annotated[str, typer.Option(help="sizes of the space; see `millisight methods`")] = "default",
     sizes: Annotated[
         str, typer.Option(help="input sizes, WIDTHxHEIGHT, comma-separated; three or more predict any other size")
-    ] = "128x128,256x256,512x512",
+    ] = "192x192,320x320,512x512",
     seed: Annotated[int, typer.Option(min=0, help="random networks, and order of turns")] = 0,
     anew: Annotated[bool, typer.Option("--anew", help="take nothing from a table that is there")] = False,
 ) -> None:

@@ -23,10 +23,10 @@ from search.latency.model import LatencyModel
 from search.latency.table import LatencyTable
 from search.pipeline import code_version
 
-SIZES = ((128, 128), (256, 256), (512, 512))
-UNSEEN = ((160, 192), (320, 448))
+SIZES = ((192, 192), (320, 320), (512, 512))
+UNSEEN = ((224, 288), (352, 384))
 """(height, width) between the measured sizes, of another shape."""
-BUDGET_SIZE = (256, 256)
+BUDGET_SIZE = (320, 320)
 COMMAND = "make bench-latency"
 METHODS = {"autoderain": ("denoise", None), "hinas": ("denoise", None), "trilevel": ("super-resolution", 2),
            "clearer": ("denoise", None), "manas": ("derain", None)}  # fmt: skip

@@ -30,7 +30,7 @@ from search.latency.stopwatch import Subject, anchor, time_graphs
 NETWORKS = 30
 SEED = 20_260
 """Of the test networks; tables are measured with other seeds."""
-RULE = StabilityRule(min_runs=16, max_runs=48, tolerance=0.006, max_seconds=8.0)
+RULE = StabilityRule(min_runs=16, max_runs=32, tolerance=0.006, max_seconds=6.0)
 SINGLE = StabilityRule(min_runs=8, max_runs=16, tolerance=0.015, max_seconds=1.0)
 
 Floats = NDArray[np.float64]

@@ -1,6 +1,7 @@
 """From a table to the milliseconds of any network of its space, at any size."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,20 +52,17 @@ class LatencyModel:
     def prices(self, height: int, width: int) -> Prices:
         """Calibrated milliseconds at an input size: with the fixed part, rows add up to the network.
 
-        At a measured size the table's rows are used as they are; elsewhere each row is a straight line in pixels
-        through the two nearest measured sizes (one size only: in proportion to pixels).
+        At a measured size the table's rows are used as they are. Between two sizes each row, and the fixed part, is a
+        power of the pixels: from size to size what a pixel costs changes by the share of fixed overhead and by what
+        still fits into caches, smoothly on a logarithmic scale. Outside of the measured sizes it is a straight line in
+        pixels through the two nearest (one size only: in proportion to pixels).
         """
-        blend = self._blend(height, width)
+        at = self._between(height, width)
         rows = {
-            key: max(
-                0.0,
-                sum(
-                    share * size.calibration.slope * self._rows[(size.height, size.width)][key] for share, size in blend
-                ),
-            )
+            key: at(lambda size, key=key: size.calibration.slope * self._rows[(size.height, size.width)][key])  # type: ignore[misc]
             for key in {term.key for term in self._terms}
         }
-        fixed = max(0.0, sum(share * size.calibration.intercept_ms for share, size in blend))
+        fixed = at(lambda size: size.calibration.intercept_ms)
         fixed += sum(rows[term.key] for term in self._terms if not term.when)
         return Prices("ms", fixed, rows)
 
@@ -100,7 +98,7 @@ class LatencyModel:
         """
         if not self.table.checks:
             raise TableError(f"the table has no checks, so its error is not known; {REMEDY} makes one that has")
-        used = {(size.height, size.width) for _, size in self._blend(height, width)}
+        used = {(size.height, size.width) for size in self._neighbours(height, width)}
         measured = (height, width) in self._rows
         errors = [
             check.accuracy.mape
@@ -113,21 +111,39 @@ class LatencyModel:
         beyond = max(1.0, pixels / max(areas), min(areas) / pixels)
         return max(errors) * beyond
 
-    def _blend(self, height: int, width: int) -> list[tuple[float, SizeTable]]:
-        """Measured sizes and their shares, which sum to one, but for a single size."""
-        pixels = height * width
+    def _neighbours(self, height: int, width: int) -> tuple[SizeTable, ...]:
+        """The measured size itself, or the two nearest in pixels, smaller one first; one if there is only one."""
         for size in self.table.sizes:
             if (size.height, size.width) == (height, width):
-                return [(1.0, size)]
-        ordered = sorted(self.table.sizes, key=lambda size: size.height * size.width)
-        areas = [size.height * size.width for size in ordered]
-        if areas[0] == areas[-1]:
-            return [(pixels / areas[0], ordered[0])]
-        larger = [n for n, area in enumerate(areas) if area > areas[0]]
-        upper = next((n for n in larger if areas[n] >= pixels), larger[-1])
-        lower = max(n for n, area in enumerate(areas) if area < areas[upper])
-        share = (pixels - areas[lower]) / (areas[upper] - areas[lower])
-        return [(1.0 - share, ordered[lower]), (share, ordered[upper])]
+                return (size,)
+        ordered = sorted(self.table.sizes, key=_pixels)
+        larger = [size for size in ordered if _pixels(size) > _pixels(ordered[0])]
+        if not larger:
+            return (ordered[0],)
+        upper = next((size for size in larger if _pixels(size) >= height * width), larger[-1])
+        return max((size for size in ordered if _pixels(size) < _pixels(upper)), key=_pixels), upper
+
+    def _between(self, height: int, width: int) -> Callable[[Callable[[SizeTable], float]], float]:
+        """How a cost goes over to this size from what it is at the measured ones."""
+        pixels, found = height * width, self._neighbours(height, width)
+        if len(found) == 1:
+            scale = 1.0 if (found[0].height, found[0].width) == (height, width) else pixels / _pixels(found[0])
+            return lambda cost: scale * cost(found[0])
+        low, high = found
+        linear = (pixels - _pixels(low)) / (_pixels(high) - _pixels(low))
+        logarithmic = math.log(pixels / _pixels(low)) / math.log(_pixels(high) / _pixels(low))
+
+        def at(cost: Callable[[SizeTable], float]) -> float:
+            first, second = cost(low), cost(high)
+            if 0.0 < linear < 1.0 and first > 0.0 and second > 0.0:
+                return float(first ** (1.0 - logarithmic) * second**logarithmic)
+            return max(0.0, (1.0 - linear) * first + linear * second)
+
+        return at
+
+
+def _pixels(size: SizeTable) -> int:
+    return size.height * size.width
 
 
 def _row_ms(size: SizeTable) -> dict[OpKey, float]:

@@ -87,16 +87,33 @@ def test_uniform_weights_expect_the_mean_over_all_networks(make_model: MakeModel
     assert float(model.expectation(32, 32)(uniform)) == pytest.approx(np.mean(every), rel=1e-5)
 
 
-def test_between_sizes_a_straight_line_in_pixels(make_model: MakeModel) -> None:
-    model = make_model(sizes=((16, 16), (32, 32)), intercept=2.0)
+def test_between_sizes_a_power_of_the_pixels_outside_a_line(make_table: MakeTable) -> None:
+    """Rows that cost eight times as much for four times the pixels."""
+    table = make_table(sizes=((16, 16), (32, 32)), intercept=0.0)
+    small = table.sizes[0]
+    halved = tuple(row.model_copy(update={"ms": row.ms / 2}) for row in small.rows)
+    model = LatencyModel(
+        table.model_copy(update={"sizes": (small.model_copy(update={"rows": halved}), table.sizes[1])})
+    )
     picks = random_picks(model, 0)
-    small, large = (model.predict(picks, side, side).ms for side in (16, 32))
-    middle = model.predict(picks, 20, 32).ms
-    share = (20 * 32 - 256) / (1024 - 256)
-    assert middle == pytest.approx(small + share * (large - small))
-    assert model.predict(picks, 32, 20).ms == pytest.approx(middle)
-    # Planted rows are in proportion to pixels, so the line goes on beyond the measured sizes.
-    assert model.predict(picks, 64, 64).ms == pytest.approx(4 * large)
+    first, last = (model.predict(picks, side, side).ms for side in (16, 32))
+    assert last == pytest.approx(8 * first)
+    middle = model.predict(picks, 16, 32).ms
+    assert middle == pytest.approx(first * 2**1.5)
+    assert middle < (first + last) / 2
+    assert model.predict(picks, 32, 16).ms == pytest.approx(middle)
+    # Nobody knows whether it goes on like that, so beyond the measured sizes it does not.
+    assert model.predict(picks, 64, 64).ms == pytest.approx(last + (4096 - 1024) / (1024 - 256) * (last - first))
+    assert model.predict(picks, 8, 8).ms == 0.0  # the line has crossed zero
+
+
+def test_a_row_that_is_free_at_one_size_is_a_line(make_table: MakeTable) -> None:
+    table = make_table(sizes=((16, 16), (32, 32)), intercept=0.0)
+    free = tuple(row.model_copy(update={"ms": 0.0}) for row in table.sizes[0].rows)
+    sizes = (table.sizes[0].model_copy(update={"rows": free}), table.sizes[1])
+    model = LatencyModel(table.model_copy(update={"sizes": sizes}))
+    picks = random_picks(model, 0)
+    assert model.predict(picks, 16, 32).ms == pytest.approx(model.predict(picks, 32, 32).ms / 3)
 
 
 def test_one_size_only_is_in_proportion_to_pixels(make_model: MakeModel) -> None:
