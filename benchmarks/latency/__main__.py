@@ -23,13 +23,14 @@ from search.latency.model import LatencyModel
 from search.latency.table import LatencyTable
 from search.pipeline import code_version
 
-SIZES = ((192, 192), (320, 320), (512, 512))
-UNSEEN = ((224, 288), (352, 384))
-"""(height, width) between the measured sizes, of another shape."""
+LARGE = ((192, 192), (320, 320), (512, 512)), ((224, 288), (352, 384))
+SMALL = ((128, 128), (224, 224), (384, 384)), ((160, 192), (256, 320))
+"""(height, width) of the table, and in between, of another shape. `SMALL` for spaces that work at full resolution."""
 BUDGET_SIZE = (320, 320)
 COMMAND = "make bench-latency"
-METHODS = {"autoderain": ("denoise", None), "hinas": ("denoise", None), "trilevel": ("super-resolution", 2),
-           "clearer": ("denoise", None), "manas": ("derain", None)}  # fmt: skip
+METHODS = {"autoderain": ("denoise", None, LARGE), "hinas": ("denoise", None, SMALL),
+           "trilevel": ("super-resolution", 2, SMALL), "clearer": ("denoise", None, SMALL),
+           "manas": ("derain", None, SMALL)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Bench:
 
     def plan(self, method: str) -> Plan:
         """The default space of a method."""
-        task, scale = METHODS[method]
+        task, scale, _ = METHODS[method]
         return Plan(RunConfig(task=task, scale=scale, method=method, target=self.target, preset="default"))
 
     def table(self, method: str) -> LatencyModel:
@@ -58,7 +59,13 @@ class Bench:
         def measure() -> dict[str, float]:
             start = time.monotonic()
             table = measure_table(
-                plan.space, plan.space_config, plan.target, SIZES, path, code_version=code_version(), anew=True
+                plan.space,
+                plan.space_config,
+                plan.target,
+                METHODS[method][2][0],
+                path,
+                code_version=code_version(),
+                anew=True,
             )
             return {"minutes": (time.monotonic() - start) / 60, "disturbance": table.session.disturbance}
 
@@ -76,28 +83,25 @@ def main() -> None:
     parser.add_argument("--notes", default="")
     asked = parser.parse_args()
     bench = Bench(asked.target, asked.work / asked.target)
+    of, target = asked.budgets_of, bench.plan(asked.budgets_of).target
+    budgets = bench.part(f"{of}-budgets", lambda: try_budgets(bench.table(of), target, BUDGET_SIZE))
+    # The default space as it is measured by default, on all cores: how long that takes.
+    default = Bench(Target.parse("cpu-onnxruntime-fp32").slug, asked.work / "all-cores")
+    tables: list[Row] = [_table_row("autoderain", default.table("autoderain"), default)]
     predictions: list[Row] = []
-    tables: list[Row] = []
     for method in asked.methods.split(","):
         model = bench.table(method)
-        target = bench.plan(method).target
-        for size in UNSEEN:
+        tables.append(_table_row(method, model, bench))
+        for size in METHODS[method][2][1]:
             title = f"{method} at {size[1]}x{size[0]}"
             predictions += bench.part(
                 f"{method}-{size[1]}x{size[0]}",
-                lambda method=method, model=model, target=target, size=size, title=title: rows(  # type: ignore[misc]
+                lambda method=method, model=model, size=size, title=title: rows(  # type: ignore[misc]
                     method, try_prediction(model, target, size, title)
                 ),
             )
-        tables.append(_table_row(method, model, bench))
-    # The default space as it is measured by default, on all cores: how long that takes.
-    default = Bench(Target.parse("cpu-onnxruntime-fp32").slug, asked.work / "all-cores")
-    tables.append(_table_row("autoderain", default.table("autoderain"), default))
     write_results("latency_tables", COMMAND, tables, asked.notes)
     write_results("latency", COMMAND, predictions, asked.notes)
-    method = asked.budgets_of
-    model, target = bench.table(method), bench.plan(method).target
-    budgets = bench.part(f"{method}-budgets", lambda: try_budgets(model, target, BUDGET_SIZE))
     write_results("latency_budgets", COMMAND, budgets, asked.notes)
 
 

@@ -31,6 +31,11 @@ RETRIES = 12
 """At most so many timings per size that did not settle are taken up again at the end."""
 YARDSTICKS = 5
 """Calibration networks that are timed again beside the networks of the checks: the last ones, which are random."""
+MOST_PIXELS = 16 * 512 * 512
+"""Pixels of all inputs that are timed in one batch. Every graph keeps its memory while others run; ONNX Runtime was seen
+to hold about a kilobyte per pixel of a restoration network's input, so a batch takes some four gigabytes at most."""
+FEW_YARDSTICKS = 2
+"""Networks that are timed again beside chains that found no room in the first batch."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,7 @@ def measure_table(
     work = Workload(space, config, target)
     timer = _Timer(journal, target, rules, seed)
 
-    # Everything at one size in one batch: a slow minute then hits chains and networks alike.
-    batches = [Batch(size, [*work.chains(size), *work.networks(networks, size)]) for size in padded]
+    batches = [batch for size in padded for batch in work.batches(size, networks)]
     timer.run([timer.missing(batch, networks) for batch in batches], f"measuring {space.name}")
     if between is not None:
         unseen = Batch(between, work.networks(others, between), work.yardsticks(networks, padded[-2]))
@@ -167,6 +171,24 @@ class Workload:
             divisor = chain.carrier.divisor
             subjects.append(Subject(chain.id, self._graphs[chain.id], (size[0] // divisor, size[1] // divisor)))
         return subjects
+
+    def batches(self, size: tuple[int, int], networks: Mapping[str, Picks]) -> list[Batch]:
+        """Everything that a table holds at one size.
+
+        In one batch if it fits into memory, so that a slow minute hits chains and networks alike; chains that do not
+        fit follow, each batch with networks of the first as yardsticks.
+        """
+        batches: list[Batch] = []
+        taken = MOST_PIXELS + 1
+        for subject in (*self.networks(networks, size), *self.chains(size)):
+            pixels = subject.size[0] * subject.size[1]
+            if taken + pixels > MOST_PIXELS:
+                known = self.yardsticks(networks, size)[-FEW_YARDSTICKS:] if batches else ()
+                batches.append(Batch(size, [], known))
+                taken = sum(yardstick.size[0] * yardstick.size[1] for _, yardstick in known)
+            batches[-1].subjects.append(subject)
+            taken += pixels
+        return batches
 
     def networks(self, picks: Mapping[str, Picks], size: tuple[int, int]) -> list[Subject]:
         """Whole networks."""

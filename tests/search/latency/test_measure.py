@@ -9,8 +9,8 @@ import search.latency.linked
 from models.search_spaces.unet import UNetConfig, UNetSpace
 from runtime import StabilityRule, Target, device_name, engine_version
 from search import TableError
-from search.latency.calibration import CALIBRATION_NETWORKS, FINALIST_SHARES, UNSEEN_NETWORKS
-from search.latency.measure import Rules, measure_table, unseen_size
+from search.latency.calibration import CALIBRATION_NETWORKS, FINALIST_SHARES, UNSEEN_NETWORKS, calibration_picks
+from search.latency.measure import MOST_PIXELS, Rules, Workload, measure_table, unseen_size
 from search.latency.model import LatencyModel
 from search.latency.stopwatch import Subject, time_graphs
 from search.latency.table import LatencyTable
@@ -101,7 +101,7 @@ def test_interrupted_measuring_goes_on_with_what_is_missing(tmp_path: Path, monk
     with monkeypatch.context() as patch:
         timed = die_at_batch(None, patch)
         table = measure(out, sizes=sizes)
-    assert timed[0] == [*(chain.id for chain in table.sizes[1].chains), *known_networks(table)]
+    assert timed[0] == [*known_networks(table), *(chain.id for chain in table.sizes[1].chains)]
     assert len(table.sessions) == 2
     settled = [entry for entry in table.sizes[0].chains if entry.stable]
     assert {entry.session for entry in table.sizes[1].chains} == {1}
@@ -174,6 +174,24 @@ def test_a_journal_of_another_target_is_left_aside(tmp_path: Path, monkeypatch: 
     table = measure_table(space, config(space), two, [(16, 16)], out, rules=QUICK)
     assert len(table.sessions) == 1
     assert table.session.clock == "wall"
+
+
+def test_a_batch_fits_into_memory_and_the_next_is_tied_to_it() -> None:
+    space = UNetSpace()
+    wide = space.parse_config({"channels": (16, 24), "blocks": 1, "unshuffle": 1})
+    work, networks = Workload(space, wide, TARGET), calibration_picks(space, wide, 0)
+    everything = [*work.networks(networks, (1024, 1024)), *work.chains((1024, 1024))]
+    batches = work.batches((1024, 1024), networks)
+    assert len(batches) > 1
+    assert [subject.id for batch in batches for subject in batch.subjects] == [subject.id for subject in everything]
+    assert all(batch.weight <= MOST_PIXELS for batch in batches)
+    assert not batches[0].known
+    first = {subject.id for subject in batches[0].subjects}
+    for batch in batches[1:]:
+        assert len(batch.known) == 2
+        assert {subject.id for _, subject in batch.known} <= first
+    (only,) = work.batches((64, 64), networks)
+    assert len(only.subjects) == len(everything)
 
 
 @pytest.mark.parametrize(
