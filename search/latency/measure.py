@@ -32,8 +32,8 @@ RETRIES = 12
 YARDSTICKS = 5
 """Calibration networks that are timed again beside the networks of the checks: the last ones, which are random."""
 MOST_PIXELS = 16 * 512 * 512
-"""Pixels of all inputs that are timed in one batch. Every graph keeps its memory while others run; ONNX Runtime was seen
-to hold about a kilobyte per pixel of a restoration network's input, so a batch takes some four gigabytes at most."""
+"""Pixels of all inputs that are timed in one batch. Every graph keeps its memory while others run; ONNX Runtime was
+seen to hold about a kilobyte per pixel of a restoration network's input, so a batch takes four gigabytes at most."""
 FEW_YARDSTICKS = 2
 """Networks that are timed again beside chains that found no room in the first batch."""
 
@@ -183,7 +183,8 @@ class Workload:
         for subject in (*self.networks(networks, size), *self.chains(size)):
             pixels = subject.size[0] * subject.size[1]
             if taken + pixels > MOST_PIXELS:
-                known = self.yardsticks(networks, size)[-FEW_YARDSTICKS:] if batches else ()
+                timed = [subject for subject in batches[0].subjects if subject.id in networks] if batches else []
+                known = tuple((size, subject) for subject in timed[-FEW_YARDSTICKS:])
                 batches.append(Batch(size, [], known))
                 taken = sum(yardstick.size[0] * yardstick.size[1] for _, yardstick in known)
             batches[-1].subjects.append(subject)
