@@ -123,7 +123,7 @@ def _speed() -> str:
                 "input": f"{record.width}x{record.height}",
                 "budget ms": record.budget_ms,
                 "predicted ms": record.predicted_ms,
-                "measured ms": record.measured_ms,
+                "measured ms": "not timed" if record.measured_ms is None else record.measured_ms,
                 "target": record.target,
                 "device": record.device,
             }

@@ -52,7 +52,7 @@ def card_text(manifest: Manifest, card: Card) -> str:
     """The model card, in Markdown."""
     latency = "\n".join(
         f"| {r.target} | {r.device} | {r.width}x{r.height} | {r.budget_ms:.4g} | {r.predicted_ms:.4g} "
-        f"| {r.measured_ms:.4g} |"
+        f"| {'not timed' if r.measured_ms is None else f'{r.measured_ms:.4g}'} |"
         for r in manifest.latency
     )
     quality = "\n".join(

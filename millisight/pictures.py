@@ -9,7 +9,8 @@ import numpy as np
 import typer
 
 from millisight.console import print_json, require, usage
-from runtime import Bundle, BundleError, ImageError, Restorer, Target, read_image, write_image
+from millisight.promise import records_for, time_promise
+from runtime import Bundle, BundleError, ImageError, Restorer, Target, open_engine, read_image, write_image
 
 TargetOption = Annotated[str, typer.Option(help="see `millisight targets`")]
 DEFAULT_TARGET = "cpu-onnxruntime-fp32"
@@ -38,17 +39,34 @@ def restore(
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="a bundle's folder")],
-    data: Annotated[str, typer.Option(help="folder(s) of clean images or of pairs, comma-separated")],
-    limit: Annotated[int, typer.Option(min=1, help="at most so many pairs")] = 16,
-    at_least: Annotated[float, typer.Option(help="gain in dB below which the check fails")] = 0.0,
+    data: Annotated[
+        str | None, typer.Option(help="folder(s) of clean images or of pairs, comma-separated: scores it on them")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many pairs; default 16")] = None,
+    at_least: Annotated[float | None, typer.Option(help="gain in dB below which the check fails; default 0")] = None,
     target: TargetOption = DEFAULT_TARGET,
     as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> None:
-    """Check a bundle's hashes, and score it on images of yours through the code that serves it."""
+    """Check a bundle's hashes, and either score it on --data or, without, time it against its budget on --target."""
+    where = usage(lambda: Target.parse(target), "--target")
+    found = Bundle.load(bundle)
+    if data is None:
+        unused = [name for name, value in (("--limit", limit), ("--at-least", at_least)) if value is not None]
+        if unused:
+            raise typer.BadParameter("has no effect without --data", param_hint="/".join(unused))
+        holds = _time(found, where, as_json)
+    else:
+        holds = _score(found, where, data, 16 if limit is None else limit, at_least or 0.0, as_json)
+    if not holds:
+        raise typer.Exit(1)
+
+
+def _score(bundle: Bundle, target: Target, data: str, limit: int, at_least: float, as_json: bool) -> bool:
+    """Print the gain in dB on images, through the code that serves; is it large enough?"""
+    # Imported late: timing needs neither.
     from tasks import evaluate, get_task, load_data, validation_pairs
 
-    restorer = Restorer.load(Bundle.load(bundle), usage(lambda: Target.parse(target), "--target"))
-    manifest = restorer.bundle.manifest
+    restorer, manifest = Restorer.load(bundle, target), bundle.manifest
     task = get_task(manifest.task, manifest.scale)
     images = load_data(data)
     pairs = validation_pairs(task, (*images.valid, *images.train), limit)
@@ -71,8 +89,28 @@ def verify(
             f"{manifest.name}: {quality.degraded_db:.2f} -> {quality.restored_db:.2f} dB on {quality.images} pairs "
             f"({gain:+.2f} dB, at least {at_least:+.2f} wanted): {'holds' if holds else 'does not hold'}"
         )
-    if not holds:
-        raise typer.Exit(1)
+    return holds
+
+
+def _time(bundle: Bundle, target: Target, as_json: bool) -> bool:
+    """Print what the file takes on a target beside what was promised; is every promise kept?"""
+    records = records_for(bundle.manifest, target)
+    if not records:
+        known = ", ".join(sorted({record.target for record in bundle.manifest.latency})) or "none"
+        raise typer.BadParameter(
+            f"{bundle.folder} promises nothing on {target.slug}, only on: {known}; name one of these, or images with "
+            "--data",
+            param_hint="--target",
+        )
+    engine = open_engine(bundle.model_path, target)
+    promises = [time_promise(engine, record) for record in records]
+    holds = all(promise.holds for promise in promises)
+    if as_json:
+        timings = [promise.content for promise in promises]
+        print_json({"bundle": bundle.manifest.name, "target": target.slug, "timings": timings, "holds": holds})
+    else:
+        typer.echo("\n".join([bundle.manifest.name, *map(str, promises)]))
+    return holds
 
 
 def serve(

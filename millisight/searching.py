@@ -90,6 +90,9 @@ def search(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Annotated[str, typer.Option(help="where torch trains: auto, cpu or cuda")] = "auto",
     table: Annotated[Path | None, typer.Option(help="use this latency table instead of measuring one")] = None,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="the table is of another device: nothing is timed here")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the report for machines")] = False,
 ) -> None:
     """From a latency budget to a bundle: measure, search, derive, train, export. Interrupted, it goes on."""
@@ -99,8 +102,15 @@ def search(
     from runtime import usable_cores
     from search import format_report, get_complexity, parse_budgets, parse_size, run_config, search_latency_aware
     from search.config import Plan
+    from search.latency.table import REMEDY
     from training import pick_device
 
+    if elsewhere and table is None:
+        raise typer.BadParameter(
+            f"a device elsewhere cannot be measured here; run `{REMEDY} --target {target}` on it, carry the file home, "
+            "and name it with --table",
+            param_hint="--elsewhere",
+        )
     where = usage(lambda: Target.parse(target), "--target")
     height, width = usage(lambda: parse_size(size), "--size")
     if task == "super-resolution" and scale is None:
@@ -122,6 +132,7 @@ def search(
         "data": data,
         "seed": seed,
         "device": device,
+        "elsewhere": elsewhere,
     }
     config = usage(lambda: run_config(**values), "--size")
     plan = usage(lambda: Plan(config), "--task/--scale/--method/--preset")

@@ -4,6 +4,7 @@ The comfortable way is `millisight search`; this one takes every field of `RunCo
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,13 +21,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m search", description=__doc__)
     parser.add_argument("config", type=Path, help="a RunConfig as JSON, for example a run's config.json")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
+    parser.add_argument("--table", type=Path, help="use this latency table; needed for a device elsewhere")
     arguments = parser.parse_args()
     try:
         config = RunConfig.model_validate_json(arguments.config.read_text())
     except (OSError, ValidationError) as error:
         parser.error(f"{arguments.config}: {error}")
     try:
-        report = search_latency_aware(config, arguments.out, command=f"python -m search {arguments.config}")
+        command = shlex.join(["python", "-m", "search", *sys.argv[1:]])
+        report = search_latency_aware(config, arguments.out, table=arguments.table, command=command)
     except MillisightError as error:
         sys.stderr.write(f"search: {error}\n")
         return 1

@@ -2,6 +2,7 @@
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from runtime import Bundle, Engine, LatencyRecord, Lineage, Manifest, QualityRec
 from search.budget import Budget
 from search.config import Plan
 from search.latency.model import Prediction
-from search.latency.table import Measured
+from search.latency.table import Measured, Session
 from tasks import Task, embedded_photographs, validation_pair
 
 LICENCE = "Apache-2.0, as the rest of the project. The images it was trained on are not part of it."
@@ -27,7 +28,7 @@ def write_run_bundle(
     engine: Engine,
     image: NDArray[np.float32],
     parity: Parity,
-    measured: Measured,
+    measured: Measured | Session,
     predicted: Prediction,
     budget: Budget,
     lineage: Lineage,
@@ -40,10 +41,11 @@ def write_run_bundle(
         plan: The run's task, method, target and size.
         network: Trained.
         onnx: The gated export.
-        engine: `onnx` opened on the run's target.
+        engine: `onnx` opened on the run's target, or on this machine's processor if that is elsewhere.
         image: A degraded (3, H, W) validation image to measure the tiling on.
         parity: What the gate found.
-        measured: Milliseconds of the exported file.
+        measured: Milliseconds of the exported file; of a device elsewhere, where nothing was timed, the table's
+            sitting there.
         predicted: What the table said.
         budget: What was promised; its size becomes the tile.
         lineage: Hashes of everything that the bundle is made from.
@@ -66,15 +68,12 @@ def write_run_bundle(
         latency=[
             LatencyRecord(
                 target=plan.target.slug,
-                device=device_name(plan.target),
                 height=budget.height,
                 width=budget.width,
                 predicted_ms=predicted.ms,
-                measured_ms=measured.ms,
-                spread=measured.spread,
+                predicted_error_ms=predicted.error_ms,
                 budget_ms=budget.ms,
-                engine_version=engine_version(plan.target),
-                date=now.date().isoformat(),
+                **_timed(plan, measured, now.date()),
             )
         ],
         quality=_quality(plan, parity),
@@ -96,6 +95,19 @@ def sample_input(task: Task) -> NDArray[np.float32]:
     cat = next(sample for sample in embedded_photographs().valid if "chelsea" in sample.name)
     severity = task.severities[len(task.severities) // 2]
     return np.clip(validation_pair(task, cat, severity).degraded, 0.0, 1.0)
+
+
+def _timed(plan: Plan, measured: Measured | Session, today: datetime.date) -> dict[str, Any]:
+    """What a latency record says of the measurement, or that there is none."""
+    if isinstance(measured, Session):
+        return {"device": measured.device, "engine_version": measured.engine, "date": measured.date[:10]}
+    return {
+        "device": device_name(plan.target),
+        "engine_version": engine_version(plan.target),
+        "date": today.isoformat(),
+        "measured_ms": measured.ms,
+        "spread": measured.spread,
+    }
 
 
 def _quality(plan: Plan, parity: Parity) -> list[QualityRecord]:

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from models import ChoiceKind, Space, content_hash, get_space
 from runtime import Target
@@ -43,6 +51,7 @@ class RunConfig(BaseModel):
         search: Overrides of the preset's search settings.
         train: Overrides of the preset's training settings.
         relaxations: Kinds of choices to relax otherwise than the preset and the method do.
+        elsewhere: The target is on another device, which the latency table was carried home from: nothing is timed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +73,7 @@ class RunConfig(BaseModel):
     search: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
     relaxations: dict[ChoiceKind, str] = Field(default_factory=dict)
+    elsewhere: bool = False
 
     @field_validator("budget_ms")
     @classmethod
@@ -75,6 +85,14 @@ class RunConfig(BaseModel):
         except BudgetError as error:
             raise ValueError(str(error)) from error
         return found if len(found) > 1 else found[0]
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Said only where it is so: the ids and files of runs from before there was a choice stay what they are.
+        content: dict[str, Any] = plain(self)
+        if not self.elsewhere:
+            content.pop("elsewhere", None)
+        return content
 
     @property
     def budgets_ms(self) -> tuple[float, ...]:

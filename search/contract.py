@@ -73,14 +73,20 @@ class Derivation:
         return self.attempts[self.chosen]
 
 
-def require_reachable(model: LatencyModel, budget: Budget) -> None:
-    """Refuse a budget that no network meets even if the table errs in its favour; nothing is measured.
+def require_reachable(model: LatencyModel, budget: Budget, *, timed: bool = True) -> None:
+    """Refuse a budget that no network meets; nothing is measured.
+
+    Args:
+        model: Of the table.
+        budget: What is promised.
+        timed: Will a measurement decide? Then only a budget is refused that is out of reach even if the table errs by
+            its own error in its favour.
 
     Raises:
         BudgetError: Names the fastest network and its predicted milliseconds.
     """
     picks, predicted = fastest_network(model, budget.height, budget.width)
-    if predicted.ms - predicted.error_ms > budget.ms:
+    if predicted.ms - (predicted.error_ms if timed else 0.0) > budget.ms:
         raise unreachable(model, budget, picks, f"is predicted to take {predicted}")
 
 
@@ -145,6 +151,16 @@ def judge(measured: Measured, budget: Budget) -> Verdict:
     return "under" if measured.ms * (1.0 - measured.error) < USED * budget.ms else "kept"
 
 
+def no_pressure(slowest_ms: float, budget: Budget) -> str:
+    """If not even the slowest network of the space would use the budget, this in words; else nothing."""
+    if slowest_ms >= USED * budget.ms:
+        return ""
+    return (
+        f"the slowest network of the space takes about {slowest_ms:.4g} ms, {slowest_ms / budget.ms:.0%} of the "
+        "budget: there is nothing to trade, and the most probable network is taken"
+    )
+
+
 class _Aiming:
     """Where to aim next, given what was measured so far."""
 
@@ -180,13 +196,7 @@ class _Aiming:
 
     def unused(self, attempts: Sequence[Attempt]) -> str:
         """If no network of the space would use the budget, this in words; else nothing."""
-        slowest = self._slowest * _factor(attempts)
-        if attempts[-1].verdict != "under" or slowest >= USED * self._budget.ms:
-            return ""
-        return (
-            f"the slowest network of the space takes about {slowest:.4g} ms, {slowest / self._budget.ms:.0%} of the "
-            "budget: there is nothing to trade, and the most probable network is taken"
-        )
+        return no_pressure(self._slowest * _factor(attempts), self._budget) if attempts[-1].verdict == "under" else ""
 
     def failure(self, attempts: Sequence[Attempt]) -> BudgetError:
         """No attempt kept the budget: because the fastest network does not, or because tries ran out."""

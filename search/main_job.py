@@ -23,12 +23,12 @@ def search_latency_aware(
     """Measure, search, derive, train, export and check; resumes wherever it was interrupted.
 
     One table and one search serve all budgets of the config. All networks are derived and timed before the first is
-    trained: a budget that cannot be met shows early.
+    trained: a budget that cannot be met shows early. For a device elsewhere (`config.elsewhere`) nothing is timed.
 
     Args:
         config: What to do.
         out: Folder of all runs.
-        table: A latency table to use instead of measuring one.
+        table: A latency table to use instead of measuring one; of the other device for one elsewhere.
         command: How this was started, for the model card.
 
     Returns:
@@ -49,7 +49,7 @@ def _run_stages(config: RunConfig, out: Path, table: Path | None, command: str) 
     model = run.table()
     budgets = run.budgets(model)
     for budget in budgets:
-        require_reachable(model, budget)
+        require_reachable(model, budget, timed=not config.elsewhere)
 
     # The supernet is needed only if a derivation or a training has not been done yet.
     @functools.cache

@@ -11,20 +11,22 @@ from typing import Any
 
 import torch
 
-from export import compare, export_onnx, require_parity
+from export import Parity, compare, export_onnx, require_parity
 from models import Genotype, Network, build_network, content_hash, inherit_weights
-from runtime import Bundle, Lineage, Restorer, StabilityRule, open_engine
+from runtime import Bundle, Engine, Lineage, Restorer, StabilityRule, open_engine
 from search.budget import Budget
 from search.bundling import write_run_bundle
 from search.contract import Attempt, derive_verified
+from search.elsewhere import PREDICTED, Forecast, derive_predicted
 from search.errors import RunError
 from search.files import write_json, write_text
 from search.latency.model import LatencyModel
-from search.latency.table import Measured
+from search.latency.table import Measured, Session
 from search.pipeline import Run, code_version
 from search.report import member_report
 from search.searcher import SearchResult
 from search.verify import RULE, confirm_budget, export_and_measure, measure_network, slowdown
+from tasks.batches import ValidationPair
 from tasks.evaluate import evaluate
 from training import load_checkpoint, train
 from training.checkpoint import save_checkpoint
@@ -48,7 +50,7 @@ class Member:
         self.folder = run.member_folder(budget)
 
     def derive(self) -> Genotype:
-        """Stage 3: the genotype, built and timed until it keeps the budget."""
+        """Stage 3: the genotype, built and timed until it keeps the budget; predicted to, for a device elsewhere."""
         path = self.folder / "genotype.json"
         if path.is_file():
             return Genotype.load(path)
@@ -57,19 +59,25 @@ class Member:
         def build(picks: dict[str, str]) -> Network:
             return space.build(space.genotype(config, picks))
 
-        measure = export_and_measure(build, self._onnx, self.model, self.plan.target, self.budget, self._rule)
         probabilities = self.result().probabilities
-        derivation = derive_verified(probabilities, self.model, self.budget, measure)
-        best = derivation.best
+        attempts: tuple[Attempt | Forecast, ...]
+        if self.run.config.elsewhere:
+            attempts, chosen = (derive_predicted(probabilities, self.model, self.budget),), 0
+            note = attempts[0].note
+        else:
+            measure = export_and_measure(build, self._onnx, self.model, self.plan.target, self.budget, self._rule)
+            derivation = derive_verified(probabilities, self.model, self.budget, measure)
+            attempts, chosen, note = derivation.attempts, derivation.chosen, derivation.note
+        best = attempts[chosen]
         probs = {choice: probabilities[choice][name] for choice, name in best.picks.items()}
         genotype = space.genotype(config, best.picks, probs).model_copy(
             update={"expected_ms": best.predicted.ms, "table": self.model.table.id, "seed": self.run.config.seed}
         )
         content = {
             "budget": str(self.budget),
-            "chosen": derivation.chosen,
-            "note": derivation.note,
-            "attempts": [self._record(attempt) for attempt in derivation.attempts],
+            "chosen": chosen,
+            "note": note,
+            "attempts": [self._record(attempt) for attempt in attempts],
         }
         write_json(self.folder / "derivation.json", content)
         write_text(path, genotype.to_json())
@@ -115,22 +123,15 @@ class Member:
         return trained.network
 
     def export(self, network: Network, genotype: Genotype) -> Bundle:
-        """Stage 5: ONNX, gated against torch, timed once more, written as a bundle."""
+        """Stage 5: ONNX, gated against torch, timed once more unless its device is elsewhere, written as a bundle."""
         plan, budget, folder = self.plan, self.budget, self.folder / "bundle"
         if folder.is_dir():
             return Bundle.load(folder)
         pairs = self.run.pairs()
-        onnx = self._onnx(network)
-        engine = open_engine(onnx, plan.target)
-        parity = compare(network, engine, plan.task, pairs)
-        require_parity(parity, "the ONNX export")
-        fresh = self._onnx(build_network(genotype))
-        measured = confirm_budget(
-            measure_network(onnx, self.model, plan.target, budget, genotype.id, self._rule),
-            Measured.model_validate(self._derivation()["measured"]),
-            budget,
-            lambda: slowdown(onnx, fresh, plan.target, budget, self._rule),
-        )
+        if self.run.config.elsewhere and plan.target.precision != "fp32":
+            # Whether the export is right shows within bounds that fp16 cannot keep, here as little as on the device.
+            self._gate(network, pairs, "fp32")
+        onnx, engine, parity = self._gate(network, pairs, plan.target.precision)
         return write_run_bundle(
             folder,
             plan=plan,
@@ -139,7 +140,7 @@ class Member:
             engine=engine,
             image=pairs[0].degraded,
             parity=parity,
-            measured=measured,
+            measured=self._measured(onnx, genotype),
             predicted=self.model.predict(genotype.picks, *plan.size),
             budget=budget,
             lineage=Lineage(
@@ -155,7 +156,7 @@ class Member:
 
     def report(self, bundle: Bundle, genotype: Genotype) -> dict[str, Any]:
         """Score the finished bundle through `Restorer`, the code that serves, and write `report.json`."""
-        restorer = Restorer.load(bundle, self.plan.target)
+        restorer = Restorer.load(bundle, self.run.engine_target)
         quality = evaluate(self.plan.task, self.run.pairs(), restorer.restore_array, "checking the bundle")
         predicted = self.model.predict(genotype.picks, self.budget.height, self.budget.width)
         derivation = self._derivation()
@@ -178,15 +179,42 @@ class Member:
     def _onnx(self, network: Network) -> bytes:
         return export_onnx(network, network.multiple, network.scale, self.plan.target.precision)
 
-    def _record(self, attempt: Attempt) -> dict[str, Any]:
+    def _gate(self, network: Network, pairs: list[ValidationPair], precision: str) -> tuple[bytes, Engine, Parity]:
+        """The export, opened where networks run in this process, and what it does to the images: nothing to speak of.
+
+        Raises:
+            GateError: It does not compute what the network computes.
+        """
+        onnx = export_onnx(network, network.multiple, network.scale, precision)
+        engine = open_engine(onnx, self.run.engine_target)
+        parity = compare(network, engine, self.plan.task, pairs)
+        require_parity(parity, f"the ONNX export in {precision}", precision)
+        return onnx, engine, parity
+
+    def _measured(self, onnx: bytes, genotype: Genotype) -> Measured | Session:
+        """Milliseconds of the trained file, within the budget; for a device elsewhere the table's sitting there."""
+        if self.run.config.elsewhere:
+            return self.model.table.session
+        target, budget = self.plan.target, self.budget
+        fresh = self._onnx(build_network(genotype))
+        return confirm_budget(
+            measure_network(onnx, self.model, target, budget, genotype.id, self._rule),
+            Measured.model_validate(self._derivation()["measured"]),
+            budget,
+            lambda: slowdown(onnx, fresh, target, budget, self._rule),
+        )
+
+    def _record(self, attempt: Attempt | Forecast) -> dict[str, Any]:
+        found: dict[str, Any] = {"verdict": PREDICTED}
+        if isinstance(attempt, Attempt):
+            found = {"measured": attempt.measured.model_dump(), "verdict": attempt.verdict}
         return {
             "aim_ms": attempt.aim_ms,
             "at_least_ms": attempt.at_least_ms,
             "genotype": self.plan.space.genotype(self.plan.space_config, attempt.picks).id,
             "predicted_ms": attempt.predicted.ms,
             "error_ms": attempt.predicted.error_ms,
-            "measured": attempt.measured.model_dump(),
-            "verdict": attempt.verdict,
+            **found,
         }
 
     def _derivation(self) -> dict[str, Any]:
@@ -194,7 +222,7 @@ class Member:
         content = json.loads((self.folder / "derivation.json").read_text())
         attempts = content["attempts"]
         return {
-            "measured": attempts[content["chosen"]]["measured"],
+            "measured": attempts[content["chosen"]].get("measured"),
             "attempts": len(attempts),
             "note": content["note"],
         }

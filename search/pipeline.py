@@ -11,15 +11,16 @@ from pathlib import Path
 import torch
 
 from models import content_hash
-from runtime import Bundle, device_name, engine_version, open_engine
+from runtime import Bundle, Target, device_name, engine_version, open_engine
 from search.budget import Budget
 from search.config import Plan, RunConfig, open_run
 from search.derive import fastest_and_slowest
-from search.errors import RunError
+from search.elsewhere import home_target
+from search.errors import RunError, TableError
 from search.files import write_json
 from search.latency.measure import RULES, measure_table
 from search.latency.model import LatencyModel
-from search.latency.table import LatencyTable
+from search.latency.table import ELSEWHERE, REMEDY, LatencyTable
 from search.searcher import Searcher, SearchResult
 from search.steering import steering
 from tasks.batches import BatchStream, ValidationPair, validation_pairs
@@ -35,7 +36,7 @@ class Run:
     Args:
         config: What to do.
         out: Folder of all runs; this one gets `out/<id>`, shared latency tables go to `out/tables`.
-        table: A latency table to use instead of measuring one.
+        table: A latency table to use instead of measuring one; needed for a device elsewhere.
         command: How the run was started; goes into the model card.
 
     Raises:
@@ -53,6 +54,11 @@ class Run:
         self.plan.require_size()
         self.device = pick_device(config.device)
         self._teacher()
+        if config.elsewhere and table is None and not (self.folder / "table.json").is_file():
+            raise RunError(
+                f"target {self.plan.target.slug} is elsewhere, so its table cannot be measured here; run `{REMEDY}` on "
+                "the device, carry the file home, and name it with --table"
+            )
         open_run(config, self.folder)
         self._images: ImageSet | None = None
 
@@ -69,23 +75,27 @@ class Run:
         preset = self.plan.preset
         return validation_pairs(self.plan.task, self.images.valid, preset.validation_images, preset.validation_crop)
 
+    @property
+    def engine_target(self) -> Target:
+        """Where networks run in this process: on the target, or on this machine's processor if that is elsewhere."""
+        return home_target() if self.config.elsewhere else self.plan.target
+
     def table(self) -> LatencyModel:
-        """Stage 1: the latency table, measured unless one fits already."""
+        """Stage 1: the latency table, measured unless one fits already; of a device elsewhere it is given."""
         plan, path = self.plan, self.folder / "table.json"
-        device, engine = device_name(plan.target), engine_version(plan.target)
         if not path.is_file():
             source = self._given_table or self._shared_table()
             # A table that was asked for by name and is not there is a mistake, not a wish to measure one.
             if self._given_table is None and not source.is_file():
                 rules = RULES.within(plan.preset.measure_seconds)
-                sizes = [(plan.size[0] // share, plan.size[1] // share) for share in (4, 2, 1)]
+                sizes = [(plan.size[0] * part // 8, plan.size[1] * part // 8) for part in (3, 5, 8)]
                 measure_table(
                     plan.space, plan.space_config, plan.target, sizes, source,
                     seed=self.config.seed, rules=rules, code_version=code_version(),
                 )  # fmt: skip
             # Checked before it is kept: a wrong table must not stay in the folder.
             found = LatencyTable.load(source)
-            found.require(plan.target, plan.space, plan.space_config, device, engine)
+            self._require(found)
             found.save(path)
         table = LatencyTable.load(path)
         if self._given_table is not None and (given := LatencyTable.load(self._given_table)).id != table.id:
@@ -93,8 +103,24 @@ class Run:
                 f"{self.folder} was begun with table {table.id}, {self._given_table} is table {given.id}; leave "
                 "--table out, choose another folder for runs, or delete this one"
             )
-        table.require(plan.target, plan.space, plan.space_config, device, engine)
+        self._require(table)
         return LatencyModel(table)
+
+    def _require(self, table: LatencyTable) -> None:
+        """The table has to be of this run, and of this machine unless the run is for a device elsewhere."""
+        plan, target = self.plan, self.plan.target
+        missing, session = target.missing(), table.session
+        if not self.config.elsewhere:
+            if missing is not None:
+                raise TableError(f"networks for this table cannot be timed here: {missing.error()} Or {ELSEWHERE}")
+            table.require(target, plan.space, plan.space_config, device_name(target), engine_version(target))
+            return
+        table.require(target, plan.space, plan.space_config, None, None)
+        if missing is None and (session.device, session.engine) == (device_name(target), engine_version(target)):
+            raise RunError(
+                f"the table was measured on this very device ({session.device}, {session.engine}), where networks can "
+                "be timed; leave --elsewhere out"
+            )
 
     def _shared_table(self) -> Path:
         plan = self.plan
@@ -150,7 +176,7 @@ class Run:
         teacher = self._teacher()
         if teacher is None:
             return stream
-        engine = open_engine(teacher.folder / teacher.manifest.model_file, self.plan.target)
+        engine = open_engine(teacher.folder / teacher.manifest.model_file, self.engine_target)
         return TaughtBatches(stream, engine.run)
 
     def _teacher(self) -> Bundle | None:

@@ -1,6 +1,7 @@
 """The end of a run, in one table: of its network, or of its family of networks."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ SHARED = (
     "task", "scale", "method", "target", "device", "size", "metric", "baseline", "baseline_db", "validation_images",
 )  # fmt: skip
 """What all members of a family have in common."""
+NOT_TIMED = "not timed"
+"""Instead of the milliseconds of a network whose device is elsewhere."""
 
 
 def member_report(
@@ -40,6 +43,7 @@ def member_report(
     """
     manifest = bundle.manifest
     latency, quality = manifest.latency[0], manifest.quality[0]
+    ms = latency.measured_ms
     return {
         "task": manifest.task,
         "scale": manifest.scale,
@@ -52,9 +56,10 @@ def member_report(
         "size": f"{budget.width}x{budget.height}",
         "predicted_ms": predicted.ms,
         "predicted_error_ms": predicted.error_ms,
-        "measured_ms": latency.measured_ms,
-        "predicted_over_measured": predicted.ms / latency.measured_ms,
-        "budget_share": latency.measured_ms / budget.ms,
+        # None: not timed, because the device is elsewhere.
+        "measured_ms": ms,
+        "predicted_over_measured": None if ms is None else predicted.ms / ms,
+        "budget_share": None if ms is None else ms / budget.ms,
         "budget_note": note,
         "derivations": attempts,
         "metric": quality.metric,
@@ -64,7 +69,7 @@ def member_report(
         "validation_images": quality.images,
         "bundle": str(bundle.folder),
         "serve": serve_command(bundle.folder),
-    }
+    } | ({"verify": _command("verify", bundle.folder, "--target", latency.target)} if ms is None else {})
 
 
 def family_report(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -74,8 +79,12 @@ def family_report(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def serve_command(folder: Path) -> str:
     """The one command that serves a bundle."""
+    return _command("serve", folder)
+
+
+def _command(name: str, folder: Path, *options: str) -> str:
     shown = os.path.relpath(folder) if not os.path.relpath(folder).startswith("..") else str(folder)
-    return f"millisight serve {shown}"
+    return shlex.join(["millisight", name, shown, *options])
 
 
 def format_report(report: dict[str, Any]) -> str:
@@ -94,12 +103,9 @@ def _format_member(report: dict[str, Any]) -> str:
         ("parameters", f"{report['parameters']:,}"),
         ("budget", f"{report['budget_ms']:.4g} ms at {report['size']}"),
         ("predicted", _predicted(report)),
-        (
-            "measured",
-            f"{report['measured_ms']:.4g} ms (predicted / measured = {report['predicted_over_measured']:.3f})",
-        ),
+        ("measured", _measured(report)),
     ]
-    if "budget_share" in report:
+    if report.get("budget_share") is not None:
         count = report["derivations"]
         timed = f"{count} network{'s' if count > 1 else ''} derived and timed"
         rows.append(("budget used", f"{report['budget_share']:.1%}, {timed}"))
@@ -113,6 +119,7 @@ def _format_member(report: dict[str, Any]) -> str:
         ),
         ("bundle", report["bundle"]),
         ("serve it with", report["serve"]),
+        *([("time it there with", report["verify"])] if "verify" in report else []),
         *_latency_page(report),
     ]
     return _aligned(rows)
@@ -127,14 +134,15 @@ def _format_family(report: dict[str, Any]) -> str:
         ("validated on", f"{report['validation_images']} held-out images"),
     ]
     facts += _latency_page(report)
+    facts += [(f"time {m['budget_ms']:.4g} ms there with", m["verify"]) for m in members if "verify" in m]
     facts += [(f"note on {m['budget_ms']:.4g} ms", m["budget_note"]) for m in members if m["budget_note"]]
     lines = [("budget", "predicted", "measured", "used", "derived", "parameters", "dB", "bundle")]
     lines += [
         (
             f"{m['budget_ms']:.4g} ms",
             _predicted(m),
-            f"{m['measured_ms']:.4g} ms",
-            f"{m['budget_share']:.1%}",
+            NOT_TIMED if m["measured_ms"] is None else f"{m['measured_ms']:.4g} ms",
+            "-" if m["budget_share"] is None else f"{m['budget_share']:.1%}",
             f"{m['derivations']} x",
             f"{m['parameters']:,}",
             f"{m['restored_db']:.2f}",
@@ -163,6 +171,12 @@ def _latency_page(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _predicted(report: dict[str, Any]) -> str:
     return f"{report['predicted_ms']:.4g} ms ± {report['predicted_error_ms']:.2g}"
+
+
+def _measured(report: dict[str, Any]) -> str:
+    if report["measured_ms"] is None:
+        return f"{NOT_TIMED}: the device is elsewhere"
+    return f"{report['measured_ms']:.4g} ms (predicted / measured = {report['predicted_over_measured']:.3f})"
 
 
 def _aligned(rows: Sequence[tuple[str, str]]) -> str:

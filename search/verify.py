@@ -14,7 +14,7 @@ from search.latency.model import LatencyModel
 from search.latency.stopwatch import Subject, measured, time_graphs
 from search.latency.table import Measured
 
-RULE = StabilityRule(warmup=2, min_runs=16, max_runs=80, tolerance=0.007, max_seconds=12.0)
+RULE = StabilityRule(warmup=2, min_runs=16, max_runs=48, tolerance=0.008, max_seconds=8.0)
 """Tighter than for a table: a timing's error counts against the budget that it has to keep."""
 YARDSTICKS = 3
 """Networks of the table that are timed beside one that has a budget to keep."""

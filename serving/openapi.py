@@ -74,7 +74,7 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": {"Error": _ERROR, "Models": _MODELS}},
+        "components": {"schemas": {"Error": _ERROR, "Latency": _LATENCY, "Models": _MODELS}},
     }
 
 
@@ -160,6 +160,29 @@ _ERROR: dict[str, Any] = {
         }
     },
 }
+_LATENCY: dict[str, Any] = {
+    "type": "object",
+    "description": "What one picture of this size takes on one target.",
+    "required": [
+        "target", "device", "height", "width", "predicted_ms", "measured_ms", "budget_ms", "engine_version", "date",
+    ],
+    "properties": {
+        "target": {"type": "string"},
+        "device": {"type": "string"},
+        "height": {"type": "integer"},
+        "width": {"type": "integer"},
+        "predicted_ms": {"type": "number"},
+        "predicted_error_ms": {"type": ["number", "null"], "description": "Plus or minus; null if not known."},
+        "measured_ms": {
+            "type": ["number", "null"],
+            "description": "Null if the network was not timed: its device was elsewhere when it was made.",
+        },
+        "spread": {"type": ["number", "null"], "description": "Of the measured runs; null if there were none."},
+        "budget_ms": {"type": "number"},
+        "engine_version": {"type": "string"},
+        "date": {"type": "string", "format": "date"},
+    },
+}  # fmt: skip
 _MODELS: dict[str, Any] = {
     "type": "object",
     "required": ["models"],
@@ -175,7 +198,7 @@ _MODELS: dict[str, Any] = {
                     "scale": {"type": "integer"},
                     "target": {"type": "string"},
                     "default": {"type": "boolean", "description": "Answers when no model is named."},
-                    "latency": {"type": "array", "items": {"type": "object"}},
+                    "latency": {"type": "array", "items": {"$ref": "#/components/schemas/Latency"}},
                     "quality": {"type": "array", "items": {"type": "object"}},
                 },
             },

@@ -17,6 +17,7 @@ from search.latency.accuracy import Accuracy, accuracy
 SCHEMA_VERSION = 2
 PROTOCOL = "carrier-chains-2"
 REMEDY = "millisight latency measure"
+ELSEWHERE = "search for that device without timing anything, with `millisight search --elsewhere`"
 
 CheckKind = Literal["held-out", "unseen-size", "optimum"]
 """Networks left out of the calibration; networks at a size between the measured ones; networks derived under budgets.
@@ -220,8 +221,8 @@ class LatencyTable(_Strict):
         target: Target,
         space: Space[Any],
         config: SpaceConfig,
-        device: str,
-        engine: str,
+        device: str | None,
+        engine: str | None,
         remedy: str | None = None,
     ) -> None:
         """Refuse to be used for anything but what was measured.
@@ -230,8 +231,8 @@ class LatencyTable(_Strict):
             target: Where it shall be used.
             space: For which space.
             config: And which config of it.
-            device: The processor or GPU, as `runtime.device_name` says it.
-            engine: The target's engine with its version, as `runtime.engine_version` says it.
+            device: The processor or GPU, as `runtime.device_name` says it; None for whichever it was measured on.
+            engine: The target's engine with its version, as `runtime.engine_version` says it; None likewise.
             remedy: The command that makes the right table.
 
         Raises:
@@ -239,8 +240,8 @@ class LatencyTable(_Strict):
         """
         wanted = {
             "target": target.slug,
-            "device": device,
-            "engine": engine,
+            "device": self.session.device if device is None else device,
+            "engine": self.session.engine if engine is None else engine,
             "space": f"{space.name} v{space.version}",
             "config": content_hash(config.model_dump(mode="json")),
             "protocol": PROTOCOL,
@@ -253,9 +254,12 @@ class LatencyTable(_Strict):
             "config": content_hash(self.space_config),
             "protocol": self.protocol,
         }
-        different = [f"{key} {found[key]} (wanted {wanted[key]})" for key in wanted if wanted[key] != found[key]]
+        different = [key for key in wanted if wanted[key] != found[key]]
         if different:
+            named = "; ".join(f"{key} {found[key]} (wanted {wanted[key]})" for key in different)
+            here = {"device", "engine"} >= set(different)
             raise TableError(
-                f"this latency table was measured for something else: {'; '.join(different)}; "
+                f"this latency table was measured for something else: {named}; "
                 f"measure again with `{remedy or f'{REMEDY} --target {target.slug}'}`"
+                + (f", or {ELSEWHERE}" if here else "")
             )

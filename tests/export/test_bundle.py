@@ -56,6 +56,15 @@ def test_the_card_says_what_the_manifest_says_and_what_it_cannot() -> None:
             assert len({line.count("|") for line in block.splitlines()}) == 1
 
 
+def test_what_was_not_timed_is_no_number_in_the_card() -> None:
+    (record,) = manifest().latency
+    untimed = record.model_copy(update={"measured_ms": None, "spread": None})
+    text = card_text(manifest(latency=[untimed, record]), CARD)
+    assert "| 32x24 | 10 | 9.25 | not timed |" in text
+    assert "| 32x24 | 10 | 9.25 | 9.5 |" in text
+    assert "None" not in text
+
+
 def test_a_same_size_task_has_no_scale_in_its_card() -> None:
     assert "Task: denoise." in card_text(manifest(1), CARD)
 

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export import GateError, Parity, compare, require_parity, run_whole
+from export import GateError, Parity, compare, export_onnx, require_parity, run_whole
 from models import Network
-from runtime import Engine, Target
+from runtime import Engine, Target, open_engine
 from tasks import Quality, ValidationPair, get_task
 
 MakeNetwork = Callable[..., Network]
@@ -159,6 +159,36 @@ def test_what_is_within_the_bounds_passes(sound: Parity) -> None:
 def test_what_is_out_of_bounds_or_no_number_does_not(broken: Parity) -> None:
     with pytest.raises(GateError, match="the bundle was not written"):
         require_parity(broken, "a step")
+
+
+@pytest.mark.parametrize("sound", [parity(), parity(2 / 255), parity(lost=0.0199), parity(lost=-1.0)])
+def test_fp16_has_bounds_of_its_own(sound: Parity) -> None:
+    require_parity(sound, "a step", "fp16")
+
+
+@pytest.mark.parametrize(
+    "broken", [parity(2.01 / 255), parity(lost=0.0201), parity(float("nan")), parity(lost=float("nan"))]
+)
+def test_what_is_out_of_those_is_refused_in_fp16_too(broken: Parity) -> None:
+    with pytest.raises(GateError, match=r"(?s)allowed 0\.007843.*allowed loss 0\.02 dB"):
+        require_parity(broken, "a step", "fp16")
+
+
+@pytest.mark.parametrize(("task", "scale"), CASES)
+def test_networks_in_fp16_pass_in_fp16(make_network: MakeNetwork, make_pairs: MakePairs, task: str, scale: int) -> None:
+    network = make_network(scale)
+    onnx = export_onnx(network, network.multiple, network.scale, "fp16")
+    engine = open_engine(onnx, Target("cpu", "onnxruntime", "fp32", 1))
+    found = compare(network, engine, get_task(task, scale if scale > 1 else None), make_pairs(task, scale))
+    assert found.max_difference > 0
+    require_parity(found, "the ONNX export", "fp16")
+    # The planted fault: what is broken is not excused by its precision.
+    broken = compare(
+        network, Faulty(engine, FAULTS["shifted by a pixel"]), get_task(task, scale if scale > 1 else None),
+        make_pairs(task, scale),
+    )  # fmt: skip
+    with pytest.raises(GateError, match=r"allowed loss 0\.02 dB"):
+        require_parity(broken, "the ONNX export", "fp16")
 
 
 def test_run_whole_pads_by_the_edge_and_clips(make_network: MakeNetwork, open_network: OpenNetwork) -> None:

@@ -119,6 +119,39 @@ def test_a_budget_that_cannot_be_met_names_the_fastest(finished: tuple[Path, dic
     assert "Traceback" not in done.stderr
 
 
+def test_a_table_carried_home_is_searched_with_and_its_promise_timed_on_the_device(
+    finished: tuple[Path, dict[str, object]],
+) -> None:
+    """Here is the device, too, but the table does not say so."""
+    folder, report = finished
+    own = next(folder.glob("runs/*/table.json"))
+    content = json.loads(own.read_text())
+    for session in content["sessions"]:
+        session["device"] = "Abacus 3000"
+    (folder / "far.json").write_text(json.dumps(content))
+    search = ("search", "--task", "denoise", *SMOKE, *ROOMY, "--out", "far")
+    refused = millisight(*search, "--table", "far.json", cwd=folder)
+    assert refused.returncode == 1
+    assert "device Abacus 3000" in refused.stderr
+    assert "--elsewhere" in refused.stderr
+    unused = millisight(*search, "--table", str(own), "--elsewhere", cwd=folder)
+    assert unused.returncode == 1
+    assert "leave --elsewhere out" in unused.stderr
+
+    done = millisight(*search, "--table", "far.json", "--elsewhere", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "not timed: the device is elsewhere" in done.stdout
+    command = next(line for line in done.stdout.splitlines() if "time it there with" in line).split("millisight ")[1]
+    timed = millisight(*command.split(), cwd=folder)
+    assert timed.returncode == 0, timed.stderr
+    assert "budget 1000 ms: holds" in timed.stdout
+    assert "promised for Abacus 3000" in timed.stdout
+    # Bundles that were timed are timed again with the same command.
+    again = millisight("verify", str(report["bundle"]), "--target", SMOKE[5], "--json", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["timings"][0]["recorded_device"] != "Abacus 3000"
+
+
 def test_no_bundle_for_a_task_lists_what_is_there(finished: tuple[Path, dict[str, object]]) -> None:
     folder, _ = finished
     Image.new("RGB", (8, 8)).save(folder / "tiny.png")

@@ -28,6 +28,7 @@ SMOKE = ("search", "--preset", "smoke", "--target", "cpu-onnxruntime-fp32-1t", "
         (("--size", "8x8"), "--size", "height: Input should be greater than or equal to 16, got 8"),
         (("--device", "tpu"), "--device", "unknown device 'tpu'"),
         (("--complexity", "size"), "--complexity", "unknown complexity 'size'"),
+        (("--elsewhere",), "--elsewhere", "carry the file home, and name it with --table"),
     ],
 )
 def test_what_cannot_have_an_effect_is_wrong_use(

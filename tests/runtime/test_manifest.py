@@ -86,6 +86,23 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
         parse_manifest(text, "here")
 
 
+def test_what_was_not_timed_has_no_milliseconds_and_survives_json(make_manifest: Callable[..., Manifest]) -> None:
+    told = LATENCY.model_dump() | {"predicted_error_ms": 0.4}
+    untimed = LatencyRecord.model_validate({k: v for k, v in told.items() if k not in ("measured_ms", "spread")})
+    assert (untimed.measured_ms, untimed.spread) == (None, None)
+    manifest = make_manifest(latency=[untimed])
+    assert json.loads(manifest.to_json())["latency"][0]["measured_ms"] is None
+    assert parse_manifest(manifest.to_json(), "here") == manifest
+    # A record from before errors were written down.
+    assert LATENCY.predicted_error_ms is None
+
+
+@pytest.mark.parametrize("half", [{"measured_ms": None}, {"spread": None}])
+def test_a_spread_belongs_to_a_measurement(half: dict[str, None]) -> None:
+    with pytest.raises(ValidationError, match="give both, or neither"):
+        LatencyRecord.model_validate(LATENCY.model_dump() | half)
+
+
 def test_numbers_have_to_be_finite() -> None:
     with pytest.raises(ValidationError):
         QualityRecord.model_validate({**QUALITY.model_dump(), "restored_db": float("inf")})

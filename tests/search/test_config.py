@@ -79,6 +79,7 @@ def test_ids_differ_when_anything_differs_and_are_readable() -> None:
     others = [
         config(), config(seed=1), config(budget_ms=3.0), config(width=256), config(train={"steps": 9}),
         config(complexity="flops"), config(relaxations={"width": "gumbel"}), config(teacher="runs/x/bundle"),
+        config(elsewhere=True),
     ]  # fmt: skip
     assert len({other.id for other in others}) == len(others)
     assert config().id == config().id
@@ -89,6 +90,13 @@ def test_ids_differ_when_anything_differs_and_are_readable() -> None:
 def test_ids_are_pinned() -> None:
     """The id names the folder of a run: one that changes silently orphans an interrupted run."""
     assert config().id == "denoise-autoderain-smoke-9be15c6e"
+
+
+def test_what_is_here_is_written_as_before_and_what_is_elsewhere_says_so() -> None:
+    here, elsewhere = config(), config(elsewhere=True)
+    assert "elsewhere" not in here.model_dump(mode="json")
+    assert elsewhere.model_dump(mode="json") == {**here.model_dump(mode="json"), "elsewhere": True}
+    assert RunConfig.model_validate_json(elsewhere.model_dump_json()) == elsewhere
 
 
 def test_a_folder_belongs_to_one_config(tmp_path: Path) -> None:

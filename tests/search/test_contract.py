@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models import OpKey
 from search import Budget, BudgetError
-from search.contract import SOUGHT, TRIES, USED, Derivation, derive_verified, judge
+from search.contract import SOUGHT, TRIES, USED, Derivation, derive_verified, judge, require_reachable
 from search.derive import fastest_and_slowest, fastest_network
 from search.latency.model import LatencyModel
 from search.latency.table import Measured
@@ -219,6 +219,17 @@ def test_a_budget_out_of_reach_is_not_measured(model: LatencyModel) -> None:
     ):
         derive_verified(likely(model, 0.5), model, beyond, never)
     assert set(fastest.values()) == {"separable3x3"}
+
+
+def test_where_no_clock_decides_the_prediction_does(model: LatencyModel) -> None:
+    predicted = fastest_network(model, *SIZE)[1].ms
+    for share, reachable in ((1 - 0.9 * ERROR, True), (1 - 1.01 * ERROR, False)):
+        budget = Budget(share * predicted, *SIZE)
+        if reachable:
+            require_reachable(model, budget)
+        with pytest.raises(BudgetError, match=rf"the fastest is predicted to take {predicted:.4g} ms"):
+            require_reachable(model, budget, timed=False)
+    require_reachable(model, Budget(predicted, *SIZE), timed=False)
 
 
 def test_a_budget_just_below_the_fastest_prediction_is_decided_by_measuring(model: LatencyModel) -> None:

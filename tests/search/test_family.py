@@ -52,6 +52,7 @@ def test_several_budgets_are_several_networks_of_one_search(finished_family: Fin
     folder, members = finished_family.folder, finished_family.report["members"]
     assert [member["budget_ms"] for member in members] == list(budgets)
     shared = {"config.json", "table.json", "search.jsonl", "supernet.safetensors", "probabilities.json", "report.json"}
+    shared |= {"latency"}
     labels = [f"{ms:g}ms" for ms in budgets]
     assert {path.name for path in folder.iterdir()} == shared | set(labels)
     assert json.loads((folder / "report.json").read_text()) == finished_family.report

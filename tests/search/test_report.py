@@ -37,6 +37,30 @@ def test_the_share_of_the_budget_is_in_the_table() -> None:
     assert "used" not in format_report(REPORT)
 
 
+FAR = {
+    **NEW, "measured_ms": None, "predicted_over_measured": None, "budget_share": None,
+    "verify": "millisight verify runs/x/bundle --target cpu-onnxruntime-fp32-1t",
+}  # fmt: skip
+
+
+def test_what_was_not_timed_is_no_number() -> None:
+    text = format_report(FAR)
+    assert "measured " in text
+    assert "not timed: the device is elsewhere" in text
+    assert "time it there with" in text
+    assert FAR["verify"] in text
+    assert "used" not in text
+    family = format_report(family_report([{**FAR, "budget_ms": 5.0, "verify": "millisight verify other"}, FAR]))
+    first, second = family.splitlines()[-2:]
+    for line in (first, second):
+        assert "not timed  -  " in line.replace("   ", "  ").replace("   ", "  ")
+    assert "time 5 ms there with" in family
+    assert "millisight verify other" in family
+    for shown in (text, family):
+        assert "None" not in shown
+        assert "19.5" not in shown
+
+
 def test_where_the_latency_table_is_drawn_is_in_the_table() -> None:
     for report in (NEW, family_report([NEW, NEW])):
         assert "latency table" not in format_report(report)

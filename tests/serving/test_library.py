@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, write_bundle
 from runtime.errors import BundleError, TargetError
+from runtime.manifest import LatencyRecord
 from serving.errors import ModelNotFoundError, SettingsError
 from serving.library import Library, discover
 from serving.settings import Settings
@@ -103,3 +104,18 @@ def test_the_description_marks_one_default_a_task_and_scale(library: Library) ->
     }
     assert all(card["target"] == "cpu-onnxruntime-fp32-1t" for card in cards)
     assert not any("files" in card for card in cards)
+
+
+def test_what_was_not_timed_is_null_in_the_description(tmp_path: Path, make_bundle: Callable[..., Bundle]) -> None:
+    record = LatencyRecord(
+        target="cuda-tensorrt-fp16", device="Abacus 3000", height=64, width=64, predicted_ms=4.5, budget_ms=5.0,
+        engine_version="tensorrt 9", date="2026-01-01",
+    )  # fmt: skip
+    source = make_bundle(tmp_path / "made", "far", "derain")
+    manifest = source.manifest.model_copy(update={"latency": [record]})
+    write_bundle(tmp_path / "served", manifest, {"model.onnx": source.model_path.read_bytes()})
+    library = Library.load(Settings(bundles=(tmp_path / "served",), target="cpu-onnxruntime-fp32-1t"))
+    (card,) = library.describe()
+    (shown,) = card["latency"]
+    assert shown["measured_ms"] is None
+    assert (shown["device"], shown["predicted_ms"]) == ("Abacus 3000", 4.5)

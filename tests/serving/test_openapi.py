@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi.openapi.models import OpenAPI
 
+from runtime import LatencyRecord
 from serving.errors import RequestError
 from serving.openapi import PATHS, openapi_document
 from serving.settings import Settings
@@ -60,6 +61,15 @@ def test_every_refusal_a_client_can_see_is_documented() -> None:
     unseen = {("499", "client_gone"), ("400", "bad_request"), ("404", "not_found")}
     for status, code in set(codes(RequestError)) - unseen:
         assert code in responses[status]["description"]
+
+
+def test_a_latency_record_is_described_as_it_is_sent() -> None:
+    described = DOCUMENT["components"]["schemas"]["Latency"]
+    assert list(described["properties"]) == list(LatencyRecord.model_fields)
+    # What is null where a network was not timed says so.
+    nullable = {name for name, node in described["properties"].items() if "null" in node["type"]}
+    assert nullable == {"predicted_error_ms", "measured_ms", "spread"}
+    assert set(described["required"]) >= LatencyRecord.model_fields.keys() - nullable
 
 
 def test_the_limits_are_the_servers() -> None:

@@ -108,6 +108,35 @@ def test_a_table_of_something_else_is_refused_with_the_remedy(
         require(table, remedy="do this")
 
 
+@pytest.mark.parametrize(
+    ("change", "offered"),
+    [
+        ({"device": "Abacus 3000"}, True),
+        ({"device": "Abacus 3000", "engine": "onnxruntime 0.9"}, True),
+        ({"engine": "onnxruntime 0.9"}, True),
+        ({}, False),
+    ],
+)
+def test_where_only_the_device_differs_a_search_for_it_is_offered(
+    make_table: MakeTable, change: dict[str, str], offered: bool
+) -> None:
+    table = sat(make_table(space_version=1 if offered else 7), **change)
+    with pytest.raises(TableError) as refused:
+        require(table)
+    assert ("millisight search --elsewhere" in str(refused.value)) == offered
+    with pytest.raises(TableError, match="space unet v9") as refused:
+        require(table.model_copy(update={"space_version": 9}))
+    assert "--elsewhere" not in str(refused.value)
+
+
+def test_of_a_device_elsewhere_everything_else_is_checked(make_table: MakeTable) -> None:
+    far = sat(make_table(), device="Abacus 3000", engine="onnxruntime 0.9")
+    require(far, device=None, engine=None)
+    for change in ({"target": "cpu-onnxruntime-fp32-2t"}, {"space_version": 7}, {"protocol": "stopwatch-1"}):
+        with pytest.raises(TableError, match=f"something else: {next(iter(change)).split('_')[0]}"):
+            require(far.model_copy(update=change), device=None, engine=None)
+
+
 def test_a_table_of_another_config_is_refused(make_table: MakeTable) -> None:
     other = get_space("unet").parse_config({"channels": (8,)})
     with pytest.raises(TableError, match=rf"config .* \(wanted .*{REMEDY}"):
