@@ -27,9 +27,9 @@ from search.latency.model import LatencyModel
 from search.latency.stopwatch import Subject
 from search.latency.table import Check, CheckKind, LatencyTable, Row, SizeTable
 
-RETRIES = 12
+RETRIES = 6
 """At most so many timings per size that did not settle are taken up again at the end."""
-YARDSTICKS = 5
+YARDSTICKS = 3
 """Calibration networks that are timed again beside the networks of the checks: the last ones, which are random."""
 MOST_PIXELS = 16 * 512 * 512
 """Pixels of all inputs that are timed in one batch. Every graph keeps its memory while others run; ONNX Runtime was
@@ -56,7 +56,7 @@ class Rules:
 
 RULES = Rules(
     chains=StabilityRule(min_runs=5, max_runs=9, tolerance=0.02, max_seconds=2.0),
-    networks=StabilityRule(min_runs=8, max_runs=18, tolerance=0.01, max_seconds=5.0),
+    networks=StabilityRule(min_runs=8, max_runs=12, tolerance=0.012, max_seconds=5.0),
 )
 
 
@@ -128,7 +128,7 @@ def measure_table(
         timer.run([timer.missing(unseen, {})], "measuring networks at an unseen size")
     again = [replace(batch, subjects=journal.unstable(batch.size, batch.subjects)[:RETRIES]) for batch in batches]
     timer.run(
-        [replace(batch, known=work.yardsticks(networks, batch.size)) for batch in again],
+        [replace(batch, known=work.yardsticks(networks, batch.size)[-FEW_YARDSTICKS:]) for batch in again],
         "measuring again what did not settle",
     )
     finalists = finalist_picks(LatencyModel(work.table(padded, networks, journal)), padded[-1], seed)
