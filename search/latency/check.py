@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import OpKey
-from runtime import Target, device_name, engine_version
+from runtime import Target, Timing, device_name, engine_version
 from search.latency.calibration import fit_calibration, sum_of_rows
 from search.latency.chains import solve_rows
 from search.latency.measure import RULES, Rules, Workload
@@ -15,7 +15,7 @@ from search.latency.model import LatencyModel
 from search.latency.stopwatch import Subject, time_graphs
 from search.latency.table import LatencyTable, Measured
 
-SAME = 0.10
+SAME = 0.20
 """Timings of one graph in two sittings that differ by no more than this are the same."""
 SIGMAS = 4.0
 """Beyond that, differences of so many standard errors are still noise."""
@@ -89,14 +89,19 @@ def check_table(
     ratios: list[float] = []
     anchors: list[float] = []
     for size, subjects, entries in _work(model, target, share, seed):
+        known = dict(zip((subject.id for subject in subjects), entries, strict=True))
         timings, anchor = time_graphs(subjects, target, rules.of(subjects), seed=seed)
         anchors.append(anchor.ms)
-        for subject, then in zip(subjects, entries, strict=True):
-            now = timings[subject.id]
-            ratio = now.ratio * table.anchor_ms / then.ms
-            ratios.append(ratio)
-            if abs(math.log(ratio)) > max(math.log1p(SAME), SIGMAS * math.hypot(now.error, then.error)):
-                deviations.append(Deviation(subject.id, *size, then.ms, then.ms * ratio))
+        ratios += [timings[name].ratio * table.anchor_ms / then.ms for name, then in known.items()]
+        doubtful = [subject for subject in subjects if _differs(timings[subject.id], known[subject.id], table)]
+        if doubtful:
+            # A second look: on a busy machine one in ten timings is off, but not the same one twice.
+            timings, _ = time_graphs(doubtful, target, rules.of(doubtful), seed=seed + 1)
+            deviations += [
+                Deviation(subject.id, *size, known[subject.id].ms, timings[subject.id].ratio * table.anchor_ms)
+                for subject in doubtful
+                if _differs(timings[subject.id], known[subject.id], table)
+            ]
     return TableCheck(
         inconsistent=inconsistencies(model),
         deviations=tuple(sorted(deviations, key=lambda d: -abs(math.log(d.ratio)))),
@@ -104,6 +109,12 @@ def check_table(
         typical=float(np.median(ratios)),
         slowdown=float(np.median(anchors)) / table.anchor_ms,
     )
+
+
+def _differs(now: Timing, then: Measured, table: LatencyTable) -> bool:
+    """Is a timing another than the table's, beyond what noise explains?"""
+    difference = abs(math.log(now.ratio * table.anchor_ms / then.ms))
+    return difference > max(math.log1p(SAME), SIGMAS * math.hypot(now.error, then.error))
 
 
 def inconsistencies(model: LatencyModel) -> tuple[str, ...]:
