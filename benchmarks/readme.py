@@ -90,7 +90,7 @@ def _latency() -> str:
     ms = content["rows"][0]["networks"]
     noise = max(row["noise %"] for row in content["rows"])
     notes = f" {content['notes']}" if content["notes"] else ""
-    target = _results("latency_tables")["rows"][0]["target"]
+    target = _results("latency_tables")["rows"][-1]["target"]
     return (
         f"{markdown(rows)}\n\n({ms} random networks per line, which no calibration has seen, at sizes that no table "
         f"holds; {target}, {content['machine']['device']}, {content['date']}; the standard error of a timing is "
