@@ -77,6 +77,11 @@ def parse_budgets(text: str) -> tuple[float, ...]:
     return check_budgets(values)
 
 
+def round_up(value: int, multiple: int) -> int:
+    """The smallest multiple that is not below a value."""
+    return -(-value // multiple) * multiple
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """`512x384` (width x height, as photographs are described) -> (height 384, width 512).
 

@@ -55,7 +55,7 @@ def write_run_bundle(
         BundleError: The folder holds something else, or cannot be written.
     """
     multiple = network.multiple
-    tile = (_round_up(budget.height, multiple), _round_up(budget.width, multiple))
+    tile = (budget.height, budget.width)
     tiling = choose_tiling(engine, image, tile=tile, multiple=multiple, scale=network.scale)
     now = datetime.datetime.now(datetime.UTC)
     manifest = Manifest(
@@ -143,7 +143,3 @@ def _limits(tile_difference: float) -> str:
         "Trained on synthetic degradations unless the data says otherwise; expect less on what it has not seen. "
         f"Tiles of large pictures differ from one pass by at most {255 * tile_difference:.2f} grey levels (measured)."
     )
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

@@ -17,7 +17,7 @@ from pydantic import (
 
 from models import ChoiceKind, Space, content_hash, get_space
 from runtime import Target
-from search.budget import check_budgets
+from search.budget import check_budgets, round_up
 from search.complexity import ComplexityName
 from search.errors import BudgetError, RunError
 from search.files import write_json
@@ -159,7 +159,7 @@ class Plan:
         with torch.device("meta"):
             multiple = space.build(space.genotype(config, space.reference_picks(config))).multiple
         if any(side % multiple for side in self.size):
-            height, width = (-(-side // multiple) * multiple for side in self.size)
+            height, width = (round_up(side, multiple) for side in self.size)
             raise RunError(
                 f"size {self.size[1]}x{self.size[0]}: networks of space {space.name} take multiples of {multiple} "
                 f"pixels, so a budget for that size would be one for {width}x{height}; ask for that"

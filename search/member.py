@@ -196,12 +196,11 @@ class Member:
         if self.run.config.elsewhere:
             return self.model.table.session
         target, budget = self.plan.target, self.budget
-        fresh = self._onnx(build_network(genotype))
         return confirm_budget(
             measure_network(onnx, self.model, target, budget, genotype.id, self._rule),
             Measured.model_validate(self._derivation()["measured"]),
             budget,
-            lambda: slowdown(onnx, fresh, target, budget, self._rule),
+            lambda: slowdown(onnx, self._onnx(build_network(genotype)), target, budget, self._rule),
         )
 
     def _record(self, attempt: Attempt | Forecast) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import OpKey
 from runtime import Target, Timing, device_name, engine_version
 from search.latency.calibration import fit_calibration, sum_of_rows
 from search.latency.chains import solve_rows
@@ -131,11 +130,10 @@ def inconsistencies(model: LatencyModel) -> tuple[str, ...]:
         solved = solve_rows(workload.groups, chain_ms)
         largest = max(solved.values())
         for row in size.rows:
-            key = OpKey(row.operation, row.in_channels, row.out_channels, row.divisor)
-            expected = solved.get(key, math.nan)
+            expected = solved.get(row.key, math.nan)
             # Against the dearest row: one that is nearly free may be anything next to nothing.
             if not math.isclose(row.ms, expected, rel_tol=1e-3, abs_tol=1e-4 * largest):
-                found.append(f"{place}: row {key} is {row.ms:.4g} ms, its timings say {expected:.4g} ms")
+                found.append(f"{place}: row {row.key} is {row.ms:.4g} ms, its timings say {expected:.4g} ms")
         sums = [
             sum_of_rows(model.space, model.config, solved, model.table.networks.get(entry.id, {}))
             for entry in size.calibration.networks

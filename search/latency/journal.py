@@ -3,7 +3,6 @@
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,7 @@ class Entry(BaseModel):
 
     graph: str
     session: int
-    ratio: float
-    error: float
-    raw_ms: float
-    spread: float
-    runs: int
-    stable: bool
+    timing: Timing
 
 
 class Journal:
@@ -67,7 +61,7 @@ class Journal:
 
     @property
     def anchor_ms(self) -> float:
-        """What all milliseconds refer to: the anchor, undisturbed, in the first sitting."""
+        """What all milliseconds refer to: the anchor in the quieter moments of the first sitting."""
         return self._reference or self.sessions[0].anchor_ms
 
     def known(self, size: tuple[int, int], subject: Subject) -> bool:
@@ -87,9 +81,9 @@ class Journal:
         for subject in subjects:
             timing = timings[subject.id]
             name = _name(size, subject.id)
-            if self.known(size, subject) and self.entries[name].error <= timing.error:
+            if self.known(size, subject) and self.entries[name].timing.error <= timing.error:
                 continue
-            self.entries[name] = Entry(graph=subject.hash, session=self._began, **asdict(timing))
+            self.entries[name] = Entry(graph=subject.hash, session=self._began, timing=timing)
         write_json(
             self._path,
             {
@@ -101,18 +95,17 @@ class Journal:
 
     def ratio(self, size: tuple[int, int], subject: Subject) -> float:
         """What a graph took, as a multiple of the anchor."""
-        return self.entries[_name(size, subject.id)].ratio
+        return self.entries[_name(size, subject.id)].timing.ratio
 
     def measured(self, size: tuple[int, int], subject: Subject) -> Measured:
         """A timing in the table's terms."""
         entry = self.entries[_name(size, subject.id)]
-        timing = Timing(**entry.model_dump(exclude={"graph", "session"}))
-        return measured(subject, timing, self.anchor_ms, entry.session)
+        return measured(subject, entry.timing, self.anchor_ms, entry.session)
 
     def unstable(self, size: tuple[int, int], subjects: list[Subject]) -> list[Subject]:
         """Those whose timing of this sitting did not settle, the worst first."""
         found = [(self.entries[_name(size, subject.id)], subject) for subject in subjects]
-        loose = [(-entry.error, n) for n, (entry, _) in enumerate(found) if not entry.stable]
+        loose = [(-entry.timing.error, n) for n, (entry, _) in enumerate(found) if not entry.timing.stable]
         return [found[n][1] for _, n in sorted(loose) if found[n][0].session == self._began]
 
     def close(self) -> None:
@@ -128,8 +121,11 @@ class Journal:
             )
         self.sessions, self._reference = list(table.sessions), table.anchor_ms
         for height, width, entry in _placed(table):
-            kept = entry.model_dump(exclude={"id", "ms"})
-            self.entries[_name((height, width), entry.id)] = Entry(ratio=entry.ms / table.anchor_ms, **kept)
+            kept = entry.model_dump(include={"error", "raw_ms", "spread", "runs", "stable"})
+            timing = Timing(ratio=entry.ms / table.anchor_ms, **kept)
+            self.entries[_name((height, width), entry.id)] = Entry(
+                graph=entry.graph, session=entry.session, timing=timing
+            )
 
     @staticmethod
     def _source(session: Session) -> list[str]:

@@ -39,16 +39,22 @@ def time_linked(
         strict = min(rule.values(), key=lambda rule: rule.tolerance)
         rule = {**rule, **dict.fromkeys((subject.id for subject in known), strict)}
     timings, anchor = time_graphs([*subjects, *known], target, rule, seed=seed, on_round=on_round)
-    if not yardsticks:
-        return timings, anchor
-    again = [timings[subject.id] for subject in known]
-    factor = math.exp(sum(math.log(now.ratio / y.ratio) for now, y in zip(again, yardsticks, strict=True)) / len(again))
-    noise = math.sqrt(sum(now.error**2 for now in again)) / len(again)
+    again = [(timings[subject.id], y.ratio) for subject, y in zip(known, yardsticks, strict=True)]
+    return rescaled({subject.id: timings[subject.id] for subject in subjects}, again), anchor
+
+
+def rescaled(timings: Mapping[str, Timing], again: Sequence[tuple[Timing, float]]) -> dict[str, Timing]:
+    """Timings of a sitting as an earlier one would have given them.
+
+    Args:
+        timings: Of this sitting.
+        again: Of each yardstick its timing in this sitting, and the ratio it is known to take; none: nothing changes.
+    """
+    if not again:
+        return dict(timings)
+    factor = math.exp(sum(math.log(now.ratio / known) for now, known in again) / len(again))
+    noise = math.sqrt(sum(now.error**2 for now, _ in again)) / len(again)
     return {
-        subject.id: replace(
-            timings[subject.id],
-            ratio=timings[subject.id].ratio / factor,
-            error=math.hypot(timings[subject.id].error, noise),
-        )
-        for subject in subjects
-    }, anchor
+        name: replace(timing, ratio=timing.ratio / factor, error=math.hypot(timing.error, noise))
+        for name, timing in timings.items()
+    }

@@ -9,8 +9,9 @@ import torch
 from tqdm import tqdm
 
 from export import export_onnx
-from models import OpKey, Space, SpaceConfig
+from models import Space, SpaceConfig
 from runtime import StabilityRule, Target
+from search.budget import round_up
 from search.latency.calibration import (
     Picks,
     calibration_picks,
@@ -115,7 +116,7 @@ def measure_table(
     there = LatencyTable.load(out) if out.is_file() and not anew else None
     journal = Journal(out.with_suffix(".partial.json"), target, there, code_version)
     multiple = space.build(space.genotype(config, space.reference_picks(config))).multiple
-    padded = sorted({(_round_up(h, multiple), _round_up(w, multiple)) for h, w in sizes}, key=lambda s: s[0] * s[1])
+    padded = sorted({(round_up(h, multiple), round_up(w, multiple)) for h, w in sizes}, key=lambda s: s[0] * s[1])
     between = unseen_size(padded, multiple)
     networks, others = calibration_picks(space, config, seed), unseen_picks(space, config, seed)
     work = Workload(space, config, target)
@@ -240,7 +241,7 @@ class Workload:
         return SizeTable(
             height=size[0],
             width=size[1],
-            rows=tuple(_row(key, ms) for key, ms in rows.items()),
+            rows=tuple(Row.of(key, ms) for key, ms in rows.items()),
             chains=tuple(chains),
             calibration=fit_calibration(sums, timed),
         )
@@ -290,8 +291,8 @@ def unseen_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, i
         return None
     (low_height, low_width), (height, width) = sizes[-2:]
     found = (
-        _round_up(round((low_height + height) / 2), multiple),
-        _round_up(round((low_width * width) ** 0.5), multiple),
+        round_up(round((low_height + height) / 2), multiple),
+        round_up(round((low_width * width) ** 0.5), multiple),
     )
     return None if found in sizes else found
 
@@ -299,17 +300,3 @@ def unseen_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, i
 def _check(kind: CheckKind, model: LatencyModel, picks: Mapping[str, Picks], batch: Batch, journal: Journal) -> Check:
     predicted = tuple(model.predict(picks[subject.id], *batch.size).ms for subject in batch.subjects)
     return Check.of(kind, batch.size, predicted, tuple(journal.measured(batch.size, s) for s in batch.subjects))
-
-
-def _row(key: OpKey, ms: float) -> Row:
-    return Row(
-        operation=key.operation,
-        in_channels=key.in_channels,
-        out_channels=key.out_channels,
-        divisor=key.divisor,
-        ms=ms,
-    )
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models import CostTerm, OpKey, Space, SpaceConfig, get_space
+from models import CostTerm, Space, SpaceConfig, get_space
 from runtime import SizeContract, plan_tiles
 from search.costs import Expectation, Prices
 from search.errors import TableError
@@ -35,7 +35,7 @@ class LatencyModel:
         self.space: Space[Any] = get_space(table.space)
         self.config: SpaceConfig = self.space.parse_config(table.space_config)
         self._terms: tuple[CostTerm, ...] = self.space.cost_terms(self.config)
-        self._rows = {(size.height, size.width): _row_ms(size) for size in table.sizes}
+        self._rows = {(size.height, size.width): size.row_ms for size in table.sizes}
         for (height, width), rows in self._rows.items():
             missing = sorted({str(term.key) for term in self._terms if term.key not in rows})
             if missing:
@@ -144,7 +144,3 @@ class LatencyModel:
 
 def _pixels(size: SizeTable) -> int:
     return size.height * size.width
-
-
-def _row_ms(size: SizeTable) -> dict[OpKey, float]:
-    return {OpKey(row.operation, row.in_channels, row.out_channels, row.divisor): row.ms for row in size.rows}

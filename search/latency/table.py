@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models import Space, SpaceConfig, content_hash
+from models import OpKey, Space, SpaceConfig, content_hash
 from runtime import ClockName, Target
 from runtime.host import HostInfo
 from search.errors import TableError
@@ -39,7 +40,7 @@ class Session(_Strict):
         device: Processor or GPU.
         conditions: What the system lets be read: governor, clock frequency, driver.
         clock: What times were read from.
-        anchor_ms: The anchor on the undisturbed machine, as it was found in this sitting.
+        anchor_ms: The anchor in the quieter moments of this sitting.
         disturbance: How much slower the machine typically was, 0 for not at all.
     """
 
@@ -61,7 +62,7 @@ class Measured(_Strict):
         id: Of the chain or the network.
         graph: Hash of the ONNX file that was timed.
         session: Index of the sitting.
-        ms: Milliseconds on the undisturbed machine: a multiple of the anchor, times the table's `anchor_ms`.
+        ms: Milliseconds in the machine's quieter moments: a multiple of the anchor, times the table's `anchor_ms`.
         error: Standard error of `ms`, relative.
         raw_ms: Median of what the clock said.
         spread: Interquartile range over median of the runs, drift taken out.
@@ -88,6 +89,16 @@ class Row(_Strict):
     out_channels: int
     divisor: int
     ms: float = Field(ge=0)
+
+    @property
+    def key(self) -> OpKey:
+        """The operation and its shape."""
+        return OpKey(self.operation, self.in_channels, self.out_channels, self.divisor)
+
+    @classmethod
+    def of(cls, key: OpKey, ms: float) -> "Row":
+        """The row of a key."""
+        return cls(**asdict(key), ms=ms)
 
 
 class Calibration(_Strict):
@@ -139,6 +150,11 @@ class SizeTable(_Strict):
     rows: tuple[Row, ...]
     chains: tuple[Measured, ...]
     calibration: Calibration
+
+    @property
+    def row_ms(self) -> dict[OpKey, float]:
+        """Key -> milliseconds, not calibrated."""
+        return {row.key: row.ms for row in self.rows}
 
 
 class LatencyTable(_Strict):

@@ -61,16 +61,7 @@ def _table(
 
     def size_table(height: int, width: int) -> SizeTable:
         share = height * width / pixels
-        rows = tuple(
-            Row(
-                operation=key.operation,
-                in_channels=key.in_channels,
-                out_channels=key.out_channels,
-                divisor=key.divisor,
-                ms=share * row_ms(key),
-            )
-            for key in keys
-        )
+        rows = tuple(Row.of(key, share * row_ms(key)) for key in keys)
         calibration = Calibration(
             intercept_ms=share * intercept, slope=slope, networks=(measured("reference", 1.0),), sums_ms=(1.0,)
         )

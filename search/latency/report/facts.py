@@ -44,7 +44,7 @@ class Facts:
         space = get_space(table.space)
         self.table = table
         self.sizes = tuple(sorted(table.sizes, key=lambda part: (part.height * part.width, part.height)))
-        self.rows: dict[Size, dict[OpKey, float]] = {size_of(part): _rows(part) for part in self.sizes}
+        self.rows: dict[Size, dict[OpKey, float]] = {size_of(part): part.row_ms for part in self.sizes}
         self.wanted = tuple(sorted({term.key for term in space.cost_terms(space.parse_config(table.space_config))}))
         self.missing: dict[Size, tuple[OpKey, ...]] = {
             size: tuple(key for key in self.wanted if key not in rows) for size, rows in self.rows.items()
@@ -100,10 +100,6 @@ def noise_floor(timings: Iterable[Timed], kind: str) -> float | None:
 
 def _is_held_out(check: Check, size: Size) -> bool:
     return check.kind == "held-out" and size_of(check) == size
-
-
-def _rows(part: SizeTable) -> dict[OpKey, float]:
-    return {OpKey(row.operation, row.in_channels, row.out_channels, row.divisor): row.ms for row in part.rows}
 
 
 def _timings(table: LatencyTable) -> Iterator[Timed]:

@@ -72,16 +72,7 @@ def plant(make_table: Callable[..., LatencyTable]) -> Plant:
             return SizeTable(
                 height=size[0],
                 width=size[1],
-                rows=tuple(
-                    Row(
-                        operation=key.operation,
-                        in_channels=key.in_channels,
-                        out_channels=key.out_channels,
-                        divisor=key.divisor,
-                        ms=ms,
-                    )
-                    for key, ms in rows.items()
-                ),
+                rows=tuple(Row.of(key, ms) for key, ms in rows.items()),
                 chains=tuple(
                     timed(chain.id, 0.1 + chain.length * sum(rows.get(key, 0.1) for key in chain.carrier.keys))
                     for chain in chains
