@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export GOMP_SPINCOUNT ?= 20000
 
 PYTHON ?= python3
-EXTRAS ?= search,serve,cpu,dev
+EXTRAS ?= search,export,serve,cpu,openvino,tensorrt-rtx,dev
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -30,7 +30,7 @@ WORKERS ?= 2
 HOST ?= 127.0.0.1
 PORT ?= 3000
 
-.PHONY: help install lint format test test-all search-latency-aware serve bench bench-quality bench-latency image clean
+.PHONY: help install lint format test test-all search-latency-aware serve bench bench-quality bench-latency bench-engines image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,13 +71,16 @@ search-latency-aware: install ## measure, search, train, export; METHOD= TASK= S
 serve: install ## HTTP service with your bundles in runs/ and those of zoo/; HOST= PORT= TARGET=
 	@$(BIN)/millisight serve --host '$(HOST)' --port '$(PORT)' --target '$(TARGET)'
 
-bench: bench-quality bench-latency ## every benchmark; each writes benchmarks/results/<name>.json
+bench: bench-quality bench-latency bench-engines ## every benchmark; each writes benchmarks/results/<name>.json
 
 bench-quality: install ## dB of the zoo on public sets; needs SETS=folder with CBSD68/, Set5/, Rain800_concat/
 	$(BIN)/python -m benchmarks.quality --sets '$(SETS)'
 
 bench-latency: install ## predictions against timings, and twenty budgets; half an hour; NOTES= what the machine was doing
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.latency --notes '$(NOTES)'
+
+bench-engines: install ## ms per megapixel of the zoo on every engine of this machine, and in eager torch; NOTES=
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.engines --notes '$(NOTES)'
 
 image: ## build the container image, where a container engine exists
 	@command -v docker >/dev/null || command -v podman >/dev/null || { echo 'no docker or podman on this machine: nothing was built' >&2; exit 1; }

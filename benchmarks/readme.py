@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import FOLDER, markdown
-from runtime import Bundle
+from runtime import Bundle, Manifest, StepRecord
 from search import format_report
 
 README = Path(__file__).parent.parent / "README.md"
@@ -24,6 +24,8 @@ def fill(text: str) -> str:
         ("quick-runs", _quick_runs()),
         ("quality", _quality()),
         ("speed", _speed()),
+        ("gates", _gates()),
+        ("engines", _engines()),
         ("latency", _latency()),
         ("budgets", _budgets()),
     )
@@ -117,23 +119,69 @@ def _budgets() -> str:
 
 
 def _speed() -> str:
-    rows = []
-    for folder in sorted(path.parent for path in ZOO.glob("*/manifest.json")):
-        manifest = Bundle.load(folder).manifest
-        rows += [
-            {
-                "bundle": folder.name,
-                "parameters": manifest.parameters,
-                "input": f"{record.width}x{record.height}",
-                "budget ms": record.budget_ms,
-                "predicted ms": record.predicted_ms,
-                "measured ms": "not timed" if record.measured_ms is None else record.measured_ms,
-                "target": record.target,
-                "device": record.device,
-            }
-            for record in manifest.latency
-        ]
+    rows = [
+        {
+            "bundle": name,
+            "parameters": manifest.parameters,
+            "input": f"{record.width}x{record.height}",
+            "budget ms": record.budget_ms,
+            "predicted ms": record.predicted_ms,
+            "measured ms": "not timed" if record.measured_ms is None else record.measured_ms,
+            "target": record.target,
+            "device": record.device,
+        }
+        for name, manifest in _manifests()
+        for record in manifest.latency
+    ]
     return markdown(rows)
+
+
+def _gates() -> str:
+    """Every step that made a graph or ran one: a row a bundle, a column a step."""
+    steps = list(dict.fromkeys(step.name for _, manifest in _manifests() for step in manifest.steps if step.images))
+    rows = []
+    for name, manifest in _manifests():
+        found = {step.name: step for step in manifest.steps}
+        rows.append({"bundle": name, **{step: _verdict(found.get(step)) for step in steps}})
+    images = sorted({step.images for _, manifest in _manifests() for step in manifest.steps if step.images})
+    counts = " or ".join(map(str, images))
+    return (
+        f"{markdown(rows)}\n\n(dB lost / largest difference of any pixel in grey levels, on {counts} held-out images)"
+    )
+
+
+def _verdict(step: StepRecord | None) -> str:
+    if step is None or step.db_lost is None or step.max_difference is None:
+        return "-"
+    # A loss of a millionth below zero is no gain.
+    numbers = f"{round(step.db_lost, 4) + 0.0:.4f} / {255 * step.max_difference:.2g}"
+    return numbers if step.status == "ok" else f"{step.status}: {numbers}"
+
+
+def _engines() -> str:
+    content = _results("engines")
+    named = ("bundle", "engine", "ms per megapixel")
+    ratios = ("times faster than ONNX Runtime fp32", "times faster than eager torch")
+    rows = [
+        {name: row[name] for name in named}
+        | {name: row[name] for name in ratios}
+        | {
+            "dB lost": "-" if row["dB lost"] is None else f"{round(row['dB lost'], 3) + 0.0:.3f}",
+            "default": row["default"],
+        }
+        for row in content["rows"]
+    ]
+    error = max(row["error %"] for row in content["rows"])
+    notes = f" {content['notes']}" if content["notes"] else ""
+    return (
+        f"{markdown(rows)}\n\n(one tile at a time, one thread, {content['machine']['device']}, {content['date']}; all "
+        f"of a bundle in turns, standard errors up to {error:.1f} %; `{content['command']}`){notes}"
+    )
+
+
+def _manifests() -> list[tuple[str, Manifest]]:
+    folders = sorted(path.parent for path in ZOO.glob("*/manifest.json"))
+    return [(folder.name, Bundle.load(folder).manifest) for folder in folders]
 
 
 if __name__ == "__main__":

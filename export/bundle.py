@@ -1,29 +1,15 @@
-"""Putting a bundle together: ONNX, manifest, model card and a sample pair."""
+"""Putting a bundle together: graphs, engines, manifest, model card and a sample pair."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import Bundle, Manifest, Picture, encode_image, write_bundle
+from export.card import CARD_NAME, card_text, read_card
+from runtime import Bundle, Card, Manifest, Picture, encode_image, write_bundle
 
-
-@dataclass(frozen=True)
-class Card:
-    """What the model card says beyond the manifest.
-
-    Attributes:
-        data: Where the training images come from.
-        licence: Terms of the weights.
-        limits: What not to expect.
-        command: How to make the bundle again.
-    """
-
-    data: str
-    licence: str
-    limits: str
-    command: str
+__all__ = ["card_of", "compose_bundle", "extend_bundle", "sample_pair"]
 
 
 def sample_pair(degraded: NDArray[np.float32], restored: NDArray[np.float32], scale: int) -> dict[str, bytes]:
@@ -38,61 +24,56 @@ def sample_pair(degraded: NDArray[np.float32], restored: NDArray[np.float32], sc
     }
 
 
-def compose_bundle(folder: Path, manifest: Manifest, onnx: bytes, card: Card, sample: dict[str, bytes]) -> Bundle:
-    """Write the bundle; replaces one of the same name.
+def compose_bundle(
+    folder: Path, manifest: Manifest, models: Mapping[str, bytes], card: Card, sample: Mapping[str, bytes]
+) -> Bundle:
+    """Write a bundle; replaces one of the same name.
+
+    Args:
+        folder: Where.
+        manifest: Names every file of `models` as a graph or an engine; its `card` is replaced by `card`.
+        models: File name to content, graphs and engines.
+        card: The prose of the model card.
+        sample: See `sample_pair`.
 
     Raises:
-        BundleError: The folder holds something else, or cannot be written.
+        BundleError: The folder holds something else, the files do not fit the manifest, or it cannot be written.
     """
-    files = {manifest.model_file: onnx, "card.md": card_text(manifest, card).encode(), **sample}
-    return write_bundle(folder, manifest, files)
+    complete = manifest.model_copy(update={"card": card})
+    files = {**models, CARD_NAME: card_text(complete, card).encode(), **sample}
+    return write_bundle(folder, complete, files)
 
 
-def card_text(manifest: Manifest, card: Card) -> str:
-    """The model card, in Markdown."""
-    latency = "\n".join(
-        f"| {r.target} | {r.device} | {r.width}x{r.height} | {r.budget_ms:.4g} | {r.predicted_ms:.4g} "
-        f"| {'not timed' if r.measured_ms is None else f'{r.measured_ms:.4g}'} |"
-        for r in manifest.latency
-    )
-    quality = "\n".join(
-        f"| {r.step} | {r.dataset} | {r.metric} | {r.degraded_db:.2f} | {r.restored_db:.2f} | {r.images} |"
-        for r in manifest.quality
-    )
-    scale = f" x{manifest.scale}" if manifest.scale > 1 else ""
-    return f"""# {manifest.name}
+def extend_bundle(bundle: Bundle, manifest: Manifest, files: Mapping[str, bytes], folder: Path | None = None) -> Bundle:
+    """Write a bundle again with other graphs and engines; what is no graph, engine or card stays as it is.
 
-Task: {manifest.task}{scale}. Method: {manifest.method}. Parameters: {manifest.parameters}.
-Genotype: {manifest.lineage.genotype}.
+    A graph or engine of the old bundle stays if the new manifest names it and `files` does not bring it anew. The card
+    is written again from the new manifest, with the old prose unless the new manifest brings its own.
 
-## Speed
+    Args:
+        bundle: The old one.
+        manifest: Of the new one.
+        files: File name to content of what is new.
+        folder: Where; the old bundle's own folder if None.
 
-| target | device | size | budget ms | predicted ms | measured ms |
-|---|---|---|---|---|---|
-{latency}
+    Raises:
+        BundleError: As in `compose_bundle`, or if a kept file was changed since the old bundle was loaded.
+    """
+    obsolete = {*bundle.manifest.needed, CARD_NAME, *files} - ({*manifest.needed} - {*files})
+    kept = {name: bundle.read(name) for name in bundle.manifest.files if name not in obsolete}
+    card = manifest.card or card_of(bundle)
+    complete = manifest.model_copy(update={"card": card})
+    content = {**kept, **files, CARD_NAME: card_text(complete, card).encode()}
+    return write_bundle(bundle.folder if folder is None else folder, complete, content)
 
-## Quality
 
-| step | images | metric | input dB | restored dB | count |
-|---|---|---|---|---|---|
-{quality}
+def card_of(bundle: Bundle) -> Card:
+    """The prose of a bundle's card, from its manifest; in a bundle of schema 1 from the card itself.
 
-## Data
-
-{card.data}
-
-## Limits
-
-{card.limits}
-
-## Licence
-
-{card.licence}
-
-## Made with
-
-    {card.command}
-"""
+    Raises:
+        BundleError: If a section of the card is missing.
+    """
+    return bundle.manifest.card or read_card(bundle.read(CARD_NAME).decode(), str(bundle.folder / CARD_NAME))
 
 
 def _png(image: NDArray[np.float32]) -> bytes:

@@ -1,50 +1,87 @@
-"""The gate between torch and ONNX: same images in, same images out, or no bundle."""
+"""The gate that every step from weights to an engine passes: same images in, same images out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import GateError
 from models import Network, restore_whole
-from runtime import Engine
+from runtime import Engine, StepRecord
 from tasks.batches import ValidationPair
-from tasks.evaluate import Quality
+from tasks.parity import BOUNDS, Parity, remember, verdict
+from tasks.parity import compare as compare_functions
 from tasks.task import Task
 
-MAX_DIFFERENCE = 1 / 255
-MAX_DB_LOST = 0.001
-FP16_MAX_DIFFERENCE = 2 / 255
-"""Rounding to eleven bits adds up over the layers; small random networks are off by up to 0.4 grey levels."""
-FP16_MAX_DB_LOST = 0.02
-_BOUNDS = {"fp32": (MAX_DIFFERENCE, MAX_DB_LOST), "fp16": (FP16_MAX_DIFFERENCE, FP16_MAX_DB_LOST)}
+__all__ = [
+    "Gate",
+    "Parity",
+    "ReferenceName",
+    "Restore",
+    "compare",
+    "images_hash",
+    "require_parity",
+    "run_whole",
+    "whole",
+]
+
+Restore = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""float32 (3, h, w) -> float32 (3, scale*h, scale*w) in [0, 1]."""
+
+ReferenceName = Literal["torch", "onnx-fp32"]
 
 
-@dataclass(frozen=True)
-class Parity:
-    """What a step did to the images.
+class Gate:
+    """Fixed images, what a reference makes of them (asked once), and the verdict on everything else.
 
-    Attributes:
-        max_difference: Largest absolute difference of any pixel, in [0, 1].
-        mean_difference: Mean absolute difference.
-        before: Quality of the torch network.
-        after: Quality of the engine on the same images.
+    Args:
+        name: What the reference is.
+        reference: The trained network in torch, or the ONNX file in fp32 where no weights are at hand.
+        task: Gives the metric.
+        pairs: The images; the same at every step.
     """
 
-    max_difference: float
-    mean_difference: float
-    before: Quality
-    after: Quality
+    def __init__(self, name: ReferenceName, reference: Restore, task: Task, pairs: Sequence[ValidationPair]) -> None:
+        self.name, self.task, self.pairs = name, task, tuple(pairs)
+        self.reference = remember(reference)
 
-    @property
-    def db_lost(self) -> float:
-        """Positive when the engine is worse."""
-        return self.before.restored_db - self.after.restored_db
+    def check(self, restore: Restore) -> Parity:
+        """Run something on every image and compare; nothing is judged here.
+
+        Raises:
+            GateError: It gives an image of a wrong size.
+        """
+        return compare_functions(self.reference, restore, self.task, self.pairs)
+
+    def record(self, step: str, precision: str, parity: Parity, *, file: str = "", source: str = "") -> StepRecord:
+        """A step that was compared: `ok` within the bounds of its precision, else `failed` or `dropped` and why."""
+        fault = verdict(parity, precision)
+        return StepRecord(
+            name=step,
+            status=BOUNDS[precision].action if fault else "ok",
+            why=fault,
+            file=file,
+            source=source,
+            reference=self.name,
+            max_difference=_finite(parity.max_difference),
+            mean_difference=_finite(parity.mean_difference),
+            reference_db=_finite(parity.reference_db),
+            db_lost=_finite(parity.db_lost),
+            images=len(self.pairs),
+        )
+
+
+def whole(engine: Engine, multiple: int, scale: int) -> Restore:
+    """An engine as a function of one image (see `run_whole`)."""
+    return lambda image: run_whole(engine, image, multiple, scale)
 
 
 def run_whole(engine: Engine, image: NDArray[np.float32], multiple: int, scale: int) -> NDArray[np.float32]:
     """What `models.restore_whole` does, in an engine: one untiled pass over a (3, H, W) image, clipped.
+
+    A value that is infinite comes out as one that is no number: clipped it would look sound.
 
     Raises:
         GateError: The engine's output has another size.
@@ -55,30 +92,14 @@ def run_whole(engine: Engine, image: NDArray[np.float32], multiple: int, scale: 
     wanted = (1, 3, padded.shape[1] * scale, padded.shape[2] * scale)
     if restored.shape != wanted:
         raise GateError(f"the exported network turns {padded.shape} into {restored.shape}, not into {wanted}")
+    restored = np.where(np.isfinite(restored), restored, np.float32(np.nan))
     return np.clip(restored[0, :, : height * scale, : width * scale], 0.0, 1.0)
 
 
 def compare(network: Network, engine: Engine, task: Task, pairs: Sequence[ValidationPair]) -> Parity:
-    """Run both on every pair and score both; nothing is judged here."""
-    worst, means, before, after, baseline = 0.0, [], [], [], []
-    for pair in pairs:
-        ours = restore_whole(network, pair.degraded)
-        theirs = run_whole(engine, pair.degraded, network.multiple, network.scale)
-        difference = np.abs(ours - theirs)
-        # A NaN must not slip through a maximum.
-        worst = max(worst, float(difference.max())) if np.isfinite(difference).all() else float("inf")
-        means.append(float(difference.mean()))
-        before.append(task.psnr(ours, pair.clean))
-        after.append(task.psnr(theirs, pair.clean))
-        baseline.append(task.psnr(task.baseline(pair.degraded), pair.clean))
-    count = len(pairs)
-    reference = float(np.mean(baseline))
-    return Parity(
-        worst,
-        float(np.mean(means)),
-        Quality(reference, float(np.mean(before)), count),
-        Quality(reference, float(np.mean(after)), count),
-    )
+    """Run a network and an engine on every pair and score both; nothing is judged here."""
+    gate = Gate("torch", lambda image: restore_whole(network, image), task, pairs)
+    return gate.check(whole(engine, network.multiple, network.scale))
 
 
 def require_parity(parity: Parity, step: str, precision: str = "fp32") -> None:
@@ -87,19 +108,33 @@ def require_parity(parity: Parity, step: str, precision: str = "fp32") -> None:
     Args:
         parity: What `compare` found.
         step: For the message.
-        precision: What the engine's graph computes in, `"fp32"` or `"fp16"`.
+        precision: What the engine's graph computes in, one of `tasks.parity.BOUNDS`.
 
     Raises:
-        GateError: Non-finite output, a pixel off by more than 1/255, or more than 0.001 dB lost; in fp16 2/255 and
-            0.02 dB.
+        GateError: The step is beyond the bounds of its precision, or its output is not finite.
     """
-    max_difference, max_db_lost = _BOUNDS[precision]
-    if parity.max_difference <= max_difference and parity.db_lost <= max_db_lost:
+    if not verdict(parity, precision):
         return
+    bound = BOUNDS[precision]
+    allowed = "" if bound.max_difference is None else f"  (allowed {bound.max_difference:.6f})"
     raise GateError(
         f"{step} does not compute what the trained network computes:\n"
-        f"  largest difference  {parity.max_difference:.6f}  (allowed {max_difference:.6f})\n"
+        f"  largest difference  {parity.max_difference:.6f}{allowed}\n"
         f"  dB before -> after  {parity.before.restored_db:.4f} -> {parity.after.restored_db:.4f}  "
-        f"(allowed loss {max_db_lost} dB)\n"
+        f"(allowed loss {bound.db_lost:g} dB)\n"
         "the bundle was not written; please report this with the genotype"
     )
+
+
+def images_hash(images: Sequence[NDArray[np.float32]]) -> str:
+    """First 16 digits of the SHA-256 over shapes and values."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(str(image.shape).encode())
+        digest.update(image.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _finite(value: float | None) -> float | None:
+    """What a record can hold: it has no infinities."""
+    return value if value is not None and np.isfinite(value) else None

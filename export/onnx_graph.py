@@ -1,6 +1,5 @@
 """A torch network as an ONNX file with dynamic N, H and W."""
 
-import copy
 import io
 import warnings
 from typing import Literal, get_args
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from export.errors import ExportError
+from models import fold_module
 
 OPSET = 18
 INPUT_NAME = "image"
@@ -20,11 +20,11 @@ Precision = Literal["fp32", "fp16"]
 
 
 class _HalfNetwork(nn.Module):
-    """A copy of a network that computes in float16 between float32 borders."""
+    """A network turned to float16, between float32 borders."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).half()
+        self.network = network.half()
         for name, tensor in self.network.state_dict().items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise ExportError(
@@ -43,6 +43,8 @@ def export_onnx(network: nn.Module, multiple: int = 1, scale: int = 1, precision
     (a latency table exports a hundred small graphs), and gives the same numbers. It does not record that H and W
     must be multiples of something, so that goes into the file's metadata.
 
+    What trained as several branches is folded first (`models.fold_network`): the file holds what is served.
+
     With precision fp16 weights and arithmetic are float16, with a cast after the input and one before the output.
     Engines that take types from the file (TensorRT from 11 on takes nothing else) then need no setting for it.
 
@@ -58,7 +60,8 @@ def export_onnx(network: nn.Module, multiple: int = 1, scale: int = 1, precision
     if precision not in get_args(Precision):
         raise ExportError(f"unknown precision '{precision}'; allowed: {', '.join(get_args(Precision))}")
     network.eval()
-    traced = _HalfNetwork(network).eval() if precision == "fp16" else network
+    served = fold_module(network)
+    traced = _HalfNetwork(served).eval() if precision == "fp16" else served
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     example = torch.zeros(1, 3, 8 * multiple, 8 * multiple, device=device)
     axes = {0: "N", 2: "H", 3: "W"}

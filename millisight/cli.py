@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from millisight import drawing, latency, machine, pictures, searching
+from millisight import doctor, drawing, exporting, latency, machine, pictures, searching, store, verifying
 from millisight.console import MissingExtraError
 from runtime import MillisightError
 
@@ -17,13 +17,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(machine.targets)
+app.command()(doctor.doctor)
 app.command()(searching.methods)
 app.add_typer(latency.app, name="latency")
 app.command()(searching.search)
 app.command()(drawing.draw)
-app.command()(pictures.verify)
+app.command()(exporting.export)
+app.command()(verifying.verify)
 app.command()(pictures.restore)
 app.command()(pictures.serve)
+app.add_typer(store.app, name="store")
 
 
 def main() -> None:

@@ -45,7 +45,15 @@ def print_facts(facts: Sequence[tuple[str, str]], indent: int = 2, width: int = 
     for name, text in facts:
         if text:
             start = " " * indent + (name.ljust(names + 2) if name else "")
-            typer.echo(textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start)))
+            lines = textwrap.fill(
+                text,
+                width,
+                initial_indent=start,
+                subsequent_indent=" " * len(start),
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+            typer.echo(lines)
 
 
 def usage(parse: Callable[[], T], option: str) -> T:

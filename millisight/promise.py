@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime import Engine, LatencyRecord, Manifest, Target, device_name, engine_version
+from runtime import Engine, LatencyRecord, device_name, engine_version
 from runtime.timing import lower_half_mean
 
 WARMUP = 5
@@ -44,6 +44,7 @@ class Promise:
         """For machines."""
         record = self.record
         return {
+            "target": record.target,
             "width": record.width,
             "height": record.height,
             "measured_raw_ms": self.raw_ms,
@@ -58,25 +59,28 @@ class Promise:
             "holds": self.holds,
         }
 
-    def __str__(self) -> str:
+    @property
+    def row(self) -> tuple[str, ...]:
+        """For people: target, size, measured, runs, predicted, budget, verdict."""
         record = self.record
         error = "" if record.predicted_error_ms is None else f" ± {record.predicted_error_ms:.2g}"
-        lines = [
-            f"{record.width}x{record.height} on {record.target}: measured {self.raw_ms:.4g} ms, predicted "
-            f"{record.predicted_ms:.4g} ms{error}, budget {record.budget_ms:.4g} ms: "
-            f"{'holds' if self.holds else 'does not hold'}",
-            f"  raw: the faster half of {self.runs} plain runs, not corrected for what else the machine does",
-        ]
-        if (self.device, self.engine) != (record.device, record.engine_version):
-            lines.append(
-                f"  promised for {record.device} with {record.engine_version}; this is {self.device} with {self.engine}"
-            )
-        return "\n".join(lines)
+        return (
+            record.target,
+            f"{record.width}x{record.height}",
+            f"{self.raw_ms:.4g}",
+            str(self.runs),
+            f"{record.predicted_ms:.4g}{error}",
+            f"{record.budget_ms:.4g}",
+            "holds" if self.holds else "does not hold",
+        )
 
-
-def records_for(manifest: Manifest, target: Target) -> list[LatencyRecord]:
-    """What a bundle promises on a target."""
-    return [record for record in manifest.latency if record.target == target.slug]
+    @property
+    def elsewhere(self) -> str:
+        """What it was promised for and what this is, if they differ; otherwise empty."""
+        record = self.record
+        if (self.device, self.engine) == (record.device, record.engine_version):
+            return ""
+        return f"promised for {record.device} with {record.engine_version}; this is {self.device} with {self.engine}"
 
 
 def time_promise(engine: Engine, record: LatencyRecord) -> Promise:

@@ -3,6 +3,7 @@
 from models.choice import CHOICE_KINDS, Choice, ChoiceKind, Selection
 from models.cost import Carrier, Condition, CostTerm, OpKey
 from models.errors import GenotypeError, ModelError, UnknownNameError
+from models.fold import Foldable, fold_module, fold_network, has_folds
 from models.genotype import Genotype, Pick, content_hash
 from models.inspect import OperationCost, count_macs, num_parameters, operation_cost, receptive_radius
 from models.network import Network
@@ -24,6 +25,7 @@ __all__ = [
     "ChoiceKind",
     "Condition",
     "CostTerm",
+    "Foldable",
     "Genotype",
     "GenotypeError",
     "ModelError",
@@ -40,7 +42,10 @@ __all__ = [
     "build_network",
     "content_hash",
     "count_macs",
+    "fold_module",
+    "fold_network",
     "get_space",
+    "has_folds",
     "inherit_weights",
     "make_operation",
     "num_parameters",

@@ -1,6 +1,5 @@
 """Facts about a built network."""
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -8,18 +7,20 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.cost import OpKey
+from models.fold import fold_module, fold_network, has_folds
 from models.network import Network
 from models.operations import OPERATIONS, SeesEverything, Squashes, make_operation
 
 
 def num_parameters(module: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    """Trainable parameters of what is served: a layer that folds counts as what it folds into."""
+    served = fold_module(module) if has_folds(module) else module
+    return sum(p.numel() for p in served.parameters() if p.requires_grad)
 
 
 @dataclass(frozen=True)
 class OperationCost:
-    """Trainable parameters and multiply-accumulates (of convolutions and matrix products) of one layer."""
+    """Trainable parameters and multiply-accumulates (of convolutions and matrix products) of one layer, as served."""
 
     parameters: int
     macs: int
@@ -29,7 +30,7 @@ def operation_cost(key: OpKey, height: int, width: int) -> OperationCost:
     """What the layer of a row costs in a network whose input is height x width; nothing is allocated or computed."""
     operation = OPERATIONS[key.operation]
     with torch.device("meta"):
-        layer = make_operation(key.operation, key.in_channels, key.out_channels).eval()
+        layer = fold_module(make_operation(key.operation, key.in_channels, key.out_channels))
         scales = [
             torch.empty(1, key.in_channels * 2**n, height // (key.divisor * 2**n), width // (key.divisor * 2**n))
             for n in range(operation.branches)
@@ -39,9 +40,9 @@ def operation_cost(key: OpKey, height: int, width: int) -> OperationCost:
 
 
 def count_macs(network: Network, height: int, width: int) -> int:
-    """Multiply-accumulates of a network on the meta device for one height x width input, up to its multiple."""
+    """Multiply-accumulates of a network on the meta device for one height x width input, up to its multiple; folded."""
     sides = [-(-side // network.multiple) * network.multiple for side in (height, width)]
-    return _macs(network.eval(), torch.empty(1, 3, *sides, device="meta"))
+    return _macs(fold_network(network), torch.empty(1, 3, *sides, device="meta"))
 
 
 def _macs(module: nn.Module, argument: object) -> int:
@@ -59,7 +60,8 @@ def receptive_radius(network: Network) -> int | None:
     """
     if any(isinstance(module, SeesEverything) for module in network.modules()):
         return None
-    probe = copy.deepcopy(network).double().cpu().eval()
+    # Folded, because an edge filter in a branch has negative weights whatever the rest has.
+    probe = fold_network(network).double().cpu()
     for parent in list(probe.modules()):
         for name, child in parent.named_children():
             # A squashing function lifts darkness off zero, and drowns faint light.

@@ -1,14 +1,17 @@
 """A bundle on a target: engines, timing, pictures, tiles, and the `Restorer` that joins them. Never imports torch."""
 
-from runtime.bundle import Bundle, find_bundles, write_bundle
+from runtime.auto import Choice, choose_target
+from runtime.bundle import Bundle, find_bundles
+from runtime.bundle_writer import copy_bundle, write_bundle
 from runtime.clock import Clock, ClockName, clock_for
 from runtime.conditions import device_name, read_conditions
 from runtime.cuda import CudaStatus, cuda_status
 from runtime.engine import Engine, engine_version, open_engine
-from runtime.errors import BundleError, EngineError, ImageError, MillisightError, TargetError
+from runtime.errors import BundleError, EngineError, FallbackWarning, ImageError, MillisightError, TargetError
 from runtime.host import HostInfo, describe_host, usable_cores
 from runtime.image import ImageLimits, Picture, decode_image, encode_image, read_image, write_image
-from runtime.manifest import LatencyRecord, Lineage, Manifest, QualityRecord
+from runtime.manifest import Manifest
+from runtime.records import Card, EngineRecord, LatencyRecord, Lineage, QualityRecord, SpeedRecord, StepRecord
 from runtime.restorer import Restorer
 from runtime.target import Target, TargetStatus, list_targets
 from runtime.tiles import SizeContract, Tile, plan_tiles, run_tiled
@@ -18,11 +21,15 @@ __all__ = [
     "AnchorTiming",
     "Bundle",
     "BundleError",
+    "Card",
+    "Choice",
     "Clock",
     "ClockName",
     "CudaStatus",
     "Engine",
     "EngineError",
+    "EngineRecord",
+    "FallbackWarning",
     "HostInfo",
     "ImageError",
     "ImageLimits",
@@ -34,13 +41,17 @@ __all__ = [
     "QualityRecord",
     "Restorer",
     "SizeContract",
+    "SpeedRecord",
     "StabilityRule",
+    "StepRecord",
     "Target",
     "TargetError",
     "TargetStatus",
     "Tile",
     "Timing",
+    "choose_target",
     "clock_for",
+    "copy_bundle",
     "cuda_status",
     "decode_image",
     "describe_host",

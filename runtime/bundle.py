@@ -1,22 +1,21 @@
-"""Bundles: folders that can be served. Reading one checks every byte, writing one is all or nothing."""
+"""Bundles: folders that can be served. Reading one checks every byte. `runtime.bundle_writer` writes them."""
 
 import hashlib
 import os
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from runtime.checksums import SUMS_NAME, hash_file, sums_line, sums_text
+from runtime.engines.stored import StoredEngine, fits
 from runtime.errors import BundleError
-from runtime.manifest import MANIFEST_NAME, Manifest, parse_manifest
+from runtime.manifest import MANIFEST_NAME, Manifest, parse_manifest, read_schema_version
+from runtime.target import Target
 
-__all__ = ["Bundle", "find_bundles", "write_bundle"]
+__all__ = ["Bundle", "find_bundles", "read_manifest"]
 
 _SEARCH_DEPTH = 4
-_MAX_MANIFEST_BYTES = 2**20
+_MAX_TEXT_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -31,44 +30,90 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
-    @property
-    def model_path(self) -> Path:
-        """Path of the ONNX file."""
-        return self.folder / self.manifest.model_file
-
     @classmethod
     def load(cls, folder: Path | str) -> "Bundle":
-        """Open a bundle and verify the hash of every file.
+        """Open a bundle and verify every byte of it.
 
-        Files whose name starts with a dot are left alone: systems and editors drop such files anywhere.
+        Files whose name starts with a dot are left alone: systems and editors drop such files anywhere. A bundle of
+        schema 1 has no `SHA256SUMS`, so its manifest vouches for the other files and nothing for the manifest.
 
         Raises:
-            BundleError: If the manifest is missing or not valid, or a file is missing, damaged or not listed.
+            BundleError: If the manifest is missing or not valid, or a file is missing, damaged or not listed; names it.
         """
         folder = Path(folder)
-        manifest = _read_manifest(folder)
-        for name, expected in manifest.files.items():
-            path = folder / name
-            if not path.is_file():
-                raise BundleError(f"The bundle {folder} lacks its file {name}. Copy or export it again.")
-            actual = _hash(path)
-            if actual != expected:
-                raise BundleError(
-                    f"The file {name} of the bundle {folder} is damaged: its SHA-256 is {actual}, the manifest says "
-                    f"{expected}. Copy or export it again."
-                )
-        foreign = sorted(
-            entry.name
-            for entry in folder.iterdir()
-            if entry.name not in manifest.files and entry.name != MANIFEST_NAME and not entry.name.startswith(".")
-        )
-        if foreign:
+        content, sums = _read_text(folder / MANIFEST_NAME), None
+        if os.path.lexists(folder / SUMS_NAME):
+            sums = _read_text(folder / SUMS_NAME)
+        # Before it is parsed: damage should be called damage, whatever it does to the JSON.
+        manifest_hash = hashlib.sha256(content).hexdigest()
+        if sums is not None and sums_line(MANIFEST_NAME, manifest_hash).encode() not in sums:
             raise BundleError(
-                f"The bundle {folder} holds what its manifest does not list: {', '.join(foreign)}. Move it elsewhere."
+                f"The file {MANIFEST_NAME} of the bundle {folder} is damaged, or its line in {SUMS_NAME} is: its "
+                f"SHA-256 is {manifest_hash}. Copy or export it again."
             )
-        if manifest.model_file not in manifest.files:
-            raise BundleError(f"The manifest of {folder} lists no {manifest.model_file}. Export the bundle again.")
+        text, source = _decode(content, folder), str(folder / MANIFEST_NAME)
+        manifest = parse_manifest(text, source)
+        if sums is None and read_schema_version(text, source) > 1:
+            raise BundleError(f"The bundle {folder} lacks its file {SUMS_NAME}. Copy or export it again.")
+        _check_files(folder, manifest)
+        if sums is not None and sums != sums_text({**manifest.files, MANIFEST_NAME: manifest_hash}).encode():
+            raise BundleError(
+                f"The file {SUMS_NAME} of the bundle {folder} is damaged: all other files are whole, and it says "
+                "something else of them. Copy or export the bundle again."
+            )
         return cls(folder=folder, manifest=manifest)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text of `SHA256SUMS`, which a bundle of schema 1 would have too: the id of all its bytes."""
+        hashes = {**self.manifest.files, MANIFEST_NAME: hash_file(self.folder / MANIFEST_NAME)}
+        return hashlib.sha256(sums_text(hashes).encode()).hexdigest()
+
+    def read(self, name: str) -> bytes:
+        """The content of a listed file, verified once more.
+
+        Raises:
+            BundleError: If it is not listed, or was changed since the bundle was loaded.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"The bundle {self.folder} has no {name}, only {', '.join(self.manifest.files)}.")
+        try:
+            content = (self.folder / name).read_bytes()
+        except OSError as error:
+            raise BundleError(f"{self.folder / name} cannot be read: {error}.") from error
+        _check_hash(self.folder, name, hashlib.sha256(content).hexdigest(), self.manifest.files[name])
+        return content
+
+    def model_path(self, precision: str) -> Path:
+        """Path of the ONNX file that computes in a precision.
+
+        Raises:
+            BundleError: If the bundle has none; says which ones it has, and why not this one.
+        """
+        models = self.manifest.models
+        for known, name in models.items():
+            if known == precision:
+                return self.folder / name
+        reasons = [step.why for step in self.manifest.steps if step.name == precision and step.why]
+        because = f" ({reasons[-1]})" if reasons else ""
+        raise BundleError(
+            f"The bundle {self.folder} has no {precision} file{because}, only {', '.join(models)}. "
+            "`millisight export` makes what can be made."
+        )
+
+    def engine_for(self, target: Target) -> StoredEngine | None:
+        """The engine that was built ahead of time for a target, or None.
+
+        Of several the first that this machine can use; if it can use none, the first: whoever opens it says why not.
+        """
+        built = [
+            StoredEngine(record, self.folder / record.file, self.manifest.files[record.file])
+            for record in self.manifest.engines
+            if record.backend == target.backend and record.precision == target.precision
+        ]
+        if len(built) > 1 and target.missing() is None:
+            built.sort(key=lambda engine: bool(fits(engine.record, target)))
+        return built[0] if built else None
 
 
 def find_bundles(roots: Sequence[Path]) -> list[Bundle]:
@@ -89,92 +134,55 @@ def find_bundles(roots: Sequence[Path]) -> list[Bundle]:
     return list(found.values())
 
 
-def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle: beside its place first, then renamed, so that nobody ever sees half of one.
-
-    A bundle of the same name that is there already is replaced. It steps aside by a rename just before the new one
-    comes in, because a folder that is not empty cannot be replaced in a single step; if that fails, it returns.
-
-    Args:
-        folder: Where it shall be; missing parents are made.
-        manifest: What it says; its `files` are replaced by the hashes of `files`.
-        files: File name to content, without the manifest.
+def read_manifest(folder: Path) -> Manifest:
+    """What a bundle says about itself, nothing of it verified.
 
     Raises:
-        BundleError: If `folder` exists and is not a bundle of the same name, if the files do not fit the manifest, or
-            if writing fails.
+        BundleError: If there is no manifest, or it is not valid.
     """
-    complete = _with_hashes(manifest, files)
-    _check_replaceable(folder, complete.name)
-    mark = uuid.uuid4().hex[:12]
-    fresh, aside = folder.parent / f".{folder.name}.{mark}.new", folder.parent / f".{folder.name}.{mark}.old"
-    try:
-        fresh.mkdir(parents=True)
-        for name, content in files.items():
-            _write_durably(fresh / name, content)
-        _write_durably(fresh / MANIFEST_NAME, complete.to_json().encode())
-        _swap(fresh, folder, aside)
-    except OSError as error:
-        raise BundleError(f"The bundle {folder} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(aside, ignore_errors=True)
-    return Bundle.load(folder)
-
-
-def _with_hashes(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
-    hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
-    if manifest.model_file not in hashes:
-        raise BundleError(f"A bundle needs its model {manifest.model_file}; got {', '.join(hashes) or 'no files'}.")
-    try:
-        return Manifest.model_validate({**manifest.model_dump(), "files": hashes})
-    except ValidationError as error:
-        raise BundleError(f"These files cannot be a bundle: {error.errors()[0]['msg']}.") from error
-
-
-def _check_replaceable(folder: Path, name: str) -> None:
-    if not os.path.lexists(folder):
-        return
-    if not (folder / MANIFEST_NAME).is_file():
-        raise BundleError(f"{folder} exists and is not a bundle. Remove it or choose another folder.")
-    other = _read_manifest(folder).name
-    if other != name:
-        raise BundleError(f"{folder} holds the bundle '{other}', not '{name}'. Remove it or choose another folder.")
-
-
-def _swap(fresh: Path, folder: Path, aside: Path) -> None:
-    if not folder.exists():
-        fresh.rename(folder)
-        return
-    folder.rename(aside)
-    try:
-        fresh.rename(folder)
-    except OSError:
-        aside.rename(folder)
-        raise
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
+    return parse_manifest(_decode(_read_text(path), folder), str(path))
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    for name, expected in manifest.files.items():
+        if not (folder / name).is_file():
+            raise BundleError(f"The bundle {folder} lacks its file {name}. Copy or export it again.")
+        _check_hash(folder, name, hash_file(folder / name), expected)
+    listed = {*manifest.files, MANIFEST_NAME, SUMS_NAME}
+    entries = (entry.name for entry in folder.iterdir())
+    if foreign := sorted(name for name in entries if name not in listed and not name.startswith(".")):
+        raise BundleError(
+            f"The bundle {folder} holds what its manifest does not list: {', '.join(foreign)}. Move it elsewhere."
+        )
+    if absent := [name for name in manifest.needed if name not in manifest.files]:
+        raise BundleError(f"The manifest of {folder} lists no {', '.join(absent)}. Export the bundle again.")
+
+
+def _check_hash(folder: Path, name: str, actual: str, expected: str) -> None:
+    if actual != expected:
+        raise BundleError(
+            f"The file {name} of the bundle {folder} is damaged: its SHA-256 is {actual}, the manifest says "
+            f"{expected}. Copy or export it again."
+        )
+
+
+def _read_text(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(_MAX_MANIFEST_BYTES + 1)
+            content = file.read(_MAX_TEXT_BYTES + 1)
     except OSError as error:
-        raise BundleError(f"{folder} is not a bundle: no readable {MANIFEST_NAME} ({error}).") from error
-    if len(content) > _MAX_MANIFEST_BYTES:
-        raise BundleError(f"{path} is larger than {_MAX_MANIFEST_BYTES} bytes; that is no manifest.")
+        raise BundleError(f"{path.parent} is not a bundle: no readable {path.name} ({error}).") from error
+    if len(content) > _MAX_TEXT_BYTES:
+        raise BundleError(f"{path} is larger than {_MAX_TEXT_BYTES} bytes; that is no file of a bundle.")
+    return content
+
+
+def _decode(content: bytes, folder: Path) -> str:
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError as error:
-        raise BundleError(f"{path} is not UTF-8 text: {error}.") from error
-    return parse_manifest(text, str(path))
+        raise BundleError(f"{folder / MANIFEST_NAME} is not UTF-8 text: {error}.") from error
 
 
 def _bundle_folders(folder: Path, depth: int) -> Iterator[Path]:
@@ -184,11 +192,3 @@ def _bundle_folders(folder: Path, depth: int) -> Iterator[Path]:
         for entry in sorted(folder.iterdir()):
             if entry.is_dir() and not entry.name.startswith("."):
                 yield from _bundle_folders(entry, depth - 1)
-
-
-def _hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error}.") from error

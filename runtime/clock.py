@@ -14,6 +14,7 @@ __all__ = ["Clock", "ClockName", "clock_for", "repeated"]
 ClockName = Literal["cpu", "wall", "device"]
 """`cpu`: processor time of this process; `wall`; `device`: events on the device's own stream."""
 
+_TIMED_BY_EVENTS = ("tensorrt", "tensorrtrtx")
 _AT_LEAST = 1e-3
 _MOST_REPEATS = 100_000
 
@@ -33,9 +34,10 @@ def clock_for(target: Target) -> Clock:
     """What times on a target are read from.
 
     One thread on the processor: processor time, in which waiting for other processes does not count. Several threads:
-    wall time. ONNX Runtime on a GPU: wall time around synchronised runs. TensorRT: events of the device.
+    wall time. ONNX Runtime and OpenVINO on a GPU: wall time around synchronised runs. TensorRT and TensorRT-RTX: events
+    of the device.
     """
-    if target.on_gpu and target.engine == "tensorrt":
+    if target.engine in _TIMED_BY_EVENTS:
         return Clock("device", _not_of_this_host)
     if not target.on_gpu and target.threads == 1:
         return Clock("cpu", time.process_time)

@@ -5,11 +5,14 @@ from pathlib import Path
 from runtime.cuda import cuda_status, gpu_clocks
 from runtime.errors import TargetError
 from runtime.host import processor_name, read_lines
+from runtime.requirements.openvino import intel_gpu_name
 from runtime.target import Target
 
-__all__ = ["device_name", "read_conditions"]
+__all__ = ["device_name", "intel_gpu_clocks", "read_conditions"]
 
 _ROOT = Path("/")
+_INTEL = "0x8086"
+"""Intel's number among the makers of PCI devices."""
 
 
 def device_name(target: Target) -> str:
@@ -20,6 +23,8 @@ def device_name(target: Target) -> str:
     """
     if not target.on_gpu:
         return processor_name()
+    if target.device == "intelgpu":
+        return intel_gpu_name()
     status = cuda_status()
     if not status.available:
         raise TargetError(f"Target '{target.slug}' has no device here. {status.missing}. {status.remedy}.")
@@ -34,14 +39,39 @@ def read_conditions(target: Target, root: Path = _ROOT) -> dict[str, str]:
         root: Where `proc` and `sys` are found; only tests change it.
 
     Returns:
-        For a processor any of `governor`, `frequency_mhz`, `max_frequency_mhz` and `turbo`. For a GPU `driver`, `cuda`,
-        `capability`, `graphics_mhz`, `graphics_max_mhz`, `memory_mhz`, `memory_max_mhz`, `power_limit_w`,
-        `persistence`, and `clocks` with the reason if they could not be read.
+        For a processor any of `governor`, `frequency_mhz`, `max_frequency_mhz` and `turbo`. For a GPU of NVIDIA
+        `driver`, `cuda`, `capability`, `graphics_mhz`, `graphics_max_mhz`, `memory_mhz`, `memory_max_mhz`,
+        `power_limit_w`, `persistence`, and `clocks` with the reason if they could not be read. For one of Intel any of
+        `graphics_mhz` and `graphics_max_mhz`; not run on one.
 
     Raises:
         TargetError: If the target is a GPU and this machine has none.
     """
-    return _gpu_conditions(target) if target.on_gpu else _processor_conditions(root)
+    if not target.on_gpu:
+        return _processor_conditions(root)
+    device_name(target)  # raises if there is none
+    return intel_gpu_clocks(root) if target.device == "intelgpu" else _cuda_conditions()
+
+
+def intel_gpu_clocks(root: Path = _ROOT) -> dict[str, str]:
+    """Clocks of the first Intel GPU as its driver, i915 or xe, tells them. Not run on an Intel GPU.
+
+    Args:
+        root: Where `sys` is found; only tests change it.
+
+    Returns:
+        Any of `graphics_mhz` and `graphics_max_mhz`.
+    """
+    cards = sorted((root / "sys/class/drm").glob("card[0-9]"))
+    card = next((path for path in cards if _word(path / "device/vendor") == _INTEL), None)
+    if card is None:
+        return {}
+    xe = card / "device/tile0/gt0/freq0"
+    found = {
+        "graphics_mhz": _word(card / "gt_act_freq_mhz") or _word(xe / "act_freq"),
+        "graphics_max_mhz": _word(card / "gt_max_freq_mhz") or _word(xe / "max_freq"),
+    }
+    return {name: value for name, value in found.items() if value.isdigit()}
 
 
 def _processor_conditions(root: Path) -> dict[str, str]:
@@ -58,8 +88,7 @@ def _processor_conditions(root: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _gpu_conditions(target: Target) -> dict[str, str]:
-    device_name(target)  # raises if there is none
+def _cuda_conditions() -> dict[str, str]:
     status = cuda_status()
     clocks = gpu_clocks(status.pci)
     found = {"driver": status.driver, "cuda": status.cuda, "capability": status.capability, "clocks": clocks.missing}

@@ -6,11 +6,13 @@
     ├── EngineError   a model the engine refuses, or an answer it should not have given
     └── ImageError    a picture that cannot be read, processed or written; carries an HTTP status
 
+    FallbackWarning   not an error: the work is done, but not with what was recorded as the best
+
 Messages say what was got, what is allowed and what to do next. The command line prints `str(error)` and exits with 1;
 the service maps them to an HTTP answer. Other rooms derive their own errors from `MillisightError`.
 """
 
-__all__ = ["BundleError", "EngineError", "ImageError", "MillisightError", "TargetError"]
+__all__ = ["BundleError", "EngineError", "FallbackWarning", "ImageError", "MillisightError", "TargetError"]
 
 
 class MillisightError(Exception):
@@ -41,3 +43,7 @@ class ImageError(MillisightError):
         super().__init__(message)
         self.code = code
         self.status = status
+
+
+class FallbackWarning(UserWarning):
+    """Something else runs than what was recorded as the best: what is missing, what runs instead, what mends it."""

@@ -27,9 +27,12 @@ _PACKAGES = (
     "onnxruntime-directml",
     "onnxruntime-gpu",
     "onnxruntime-openvino",
+    "onnxslim",
+    "openvino",
     "pillow",
     "pydantic",
     "tensorrt",
+    "tensorrt-rtx",
     "torch",
 )
 

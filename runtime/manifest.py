@@ -2,119 +2,45 @@
 
 import json
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from runtime.checksums import SUMS_NAME
 from runtime.errors import BundleError
+from runtime.records import (
+    Card,
+    EngineRecord,
+    LatencyRecord,
+    Lineage,
+    Part,
+    Positive,
+    Precision,
+    QualityRecord,
+    SpeedRecord,
+    StepRecord,
+    without_threads,
+)
 from runtime.tiles import SizeContract
 
-__all__ = [
-    "MANIFEST_NAME",
-    "SCHEMA_VERSIONS",
-    "LatencyRecord",
-    "Lineage",
-    "Manifest",
-    "QualityRecord",
-    "parse_manifest",
-]
+__all__ = ["MANIFEST_NAME", "SCHEMA_VERSIONS", "Manifest", "parse_manifest", "read_schema_version"]
 
 MANIFEST_NAME = "manifest.json"
 """File name of the manifest in a bundle."""
 
-SCHEMA_VERSIONS: tuple[int, ...] = (1,)
-"""Schema versions this release reads."""
+SCHEMA_VERSIONS: tuple[int, ...] = (1, 2)
+"""Schema versions this release reads; it writes the last one."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
+# What schema 1 did not have. A manifest that calls itself 1 and holds one of them was changed by hand.
+_SINCE_2 = ("models", "engines", "default_target", "default_reason", "speed", "steps", "card")
+
 Task = Literal["derain", "denoise", "super-resolution"]
-Positive = Annotated[int, Field(ge=1)]
-Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Decibel = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class Lineage(_Part):
-    """Hashes of what the bundle was made from, so that an answer can be traced back to its training run.
-
-    Attributes:
-        genotype: Content hash of the genotype.
-        table: Hash of the latency table the search used.
-        weights: Hash of the trained weights.
-        onnx: Hash of the exported ONNX file.
-        code_version: Version or commit of millisight.
-        config: Hash of the run's configuration.
-    """
-
-    genotype: str
-    table: str
-    weights: str
-    onnx: str
-    code_version: str
-    config: str
-
-
-class LatencyRecord(_Part):
-    """Time of the network at one size on one target, which may be on another device than the bundle was made on.
-
-    Attributes:
-        target: Slug with threads.
-        device: Processor or accelerator the network was measured on; if it was not, the latency table was.
-        height: Input rows.
-        width: Input columns.
-        predicted_ms: What the latency model said, milliseconds.
-        predicted_error_ms: How far off the model's table is, plus or minus milliseconds; None if nobody wrote it down.
-        measured_ms: What the engine took, milliseconds; None if it was not timed, because the device was elsewhere.
-        spread: Interquartile range over median of the measured runs; None if there were none.
-        budget_ms: What was promised, milliseconds.
-        engine_version: Engine and version.
-        date: Day of the measurement, ISO 8601; of the table's if the network was not timed.
-    """
-
-    target: str
-    device: str
-    height: Positive
-    width: Positive
-    predicted_ms: Milliseconds
-    predicted_error_ms: Milliseconds | None = None
-    measured_ms: Milliseconds | None = None
-    spread: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    budget_ms: Milliseconds
-    engine_version: str
-    date: str
-
-    @model_validator(mode="after")
-    def _timed_or_not(self) -> Self:
-        if (self.measured_ms is None) != (self.spread is None):
-            raise ValueError("measured_ms and spread are of the same runs: give both, or neither if it was not timed")
-        return self
-
-
-class QualityRecord(_Part):
-    """Quality on one set of images after one step of the pipeline.
-
-    Attributes:
-        step: `torch`, `onnx-fp32` and so on.
-        dataset: Name of the images.
-        metric: Peak signal-to-noise ratio on RGB or on the luma channel.
-        degraded_db: Of the input (upscaled bicubically for super-resolution), dB.
-        restored_db: Of the output, dB.
-        images: Number of images.
-    """
-
-    step: str
-    dataset: str
-    metric: Literal["psnr-rgb", "psnr-y"]
-    degraded_db: Decibel
-    restored_db: Decibel
-    images: Positive
-
-
-class Manifest(_Part):
+class Manifest(Part):
     """Everything a bundle says about itself. Pictures go in and out as RGB in [0, 1].
 
     Attributes:
@@ -128,16 +54,22 @@ class Manifest(_Part):
         receptive_field: Input pixels per side an output pixel depends on; None if on all of them
             (squeeze-and-excitation).
         files: File name to SHA-256; filled in by `write_bundle`.
-        model_file: Name of the ONNX file, one of `files`.
+        models: Precision to the name of the ONNX file that computes in it, each one of `files`.
+        engines: Engines built ahead of time, each one of `files`.
+        default_target: Slug without threads of the fastest target that passed its gate where the bundle was made.
+        default_reason: Why it is that one.
         lineage: What it was made from.
-        latency: Measured times.
+        latency: Promised times.
+        speed: Measured times of every target that could run where the bundle was made.
+        steps: What each step from weights to engines did, kept or not.
         quality: Measured quality.
         method: Name of the search method.
         parameters: Number of weights.
+        card: The prose of the model card; None in a bundle of schema 1, whose card alone holds it.
         created: Moment of creation, ISO 8601.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: str
     task: Task
     scale: Positive
@@ -146,28 +78,43 @@ class Manifest(_Part):
     color: Literal["RGB"] = "RGB"
     receptive_field: Positive | None
     files: dict[str, str] = Field(default_factory=dict)
-    model_file: str = "model.onnx"
+    models: dict[Precision, str] = Field(default={"fp32": "model.onnx"}, min_length=1)
+    engines: list[EngineRecord] = Field(default_factory=list)
+    default_target: Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z0-9]+-(fp32|fp16|int8)$")] = "cpu-onnxruntime-fp32"
+    default_reason: str = ""
     lineage: Lineage
     latency: list[LatencyRecord] = Field(default_factory=list)
+    speed: list[SpeedRecord] = Field(default_factory=list)
+    steps: list[StepRecord] = Field(default_factory=list)
     quality: list[QualityRecord] = Field(default_factory=list)
     method: str
     parameters: Annotated[int, Field(ge=0)]
+    card: Card | None = None
     created: str
 
-    @field_validator("name", "model_file")
+    @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
         if not _FILE_NAME.fullmatch(name):
             raise ValueError(f"'{name}' is not a plain file name (letters, digits, and _ . + - after the first)")
         return name
 
+    @field_validator("models")
+    @classmethod
+    def _plain_models(cls, models: dict[Precision, str]) -> dict[Precision, str]:
+        for name in models.values():
+            cls._plain_name(name)
+        if len(set(models.values())) < len(models):
+            raise ValueError("two precisions share one file")
+        return models
+
     @field_validator("files")
     @classmethod
     def _plain_files(cls, files: dict[str, str]) -> dict[str, str]:
         for name, digest in files.items():
             cls._plain_name(name)
-            if name == MANIFEST_NAME:
-                raise ValueError(f"{MANIFEST_NAME} cannot list itself")
+            if name in (MANIFEST_NAME, SUMS_NAME):
+                raise ValueError(f"{name} cannot be listed, because it follows from the others")
             if not _SHA256.fullmatch(digest):
                 raise ValueError(f"the SHA-256 of '{name}' is not 64 hexadecimal digits")
         return files
@@ -176,9 +123,18 @@ class Manifest(_Part):
     def _check(self) -> Self:
         if self.scale != self.size.scale:
             raise ValueError(f"scale is {self.scale} but size.scale is {self.size.scale}")
-        if self.files and self.model_file not in self.files:
-            raise ValueError(f"model_file '{self.model_file}' is not in files")
+        if self.files and (absent := [name for name in self.needed if name not in self.files]):
+            raise ValueError(f"{', '.join(absent)} not in files")
+        for engine in self.engines:
+            graph = self.models.get(engine.precision)
+            if self.files and (graph is None or self.files[graph] != engine.source):
+                raise ValueError(f"engine '{engine.file}' was built from another graph than this bundle holds")
         return self
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Names of the files that networks run from: graphs and engines."""
+        return (*self.models.values(), *(engine.file for engine in self.engines))
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
@@ -186,7 +142,7 @@ class Manifest(_Part):
 
 
 def parse_manifest(text: str, source: str) -> Manifest:
-    """Read the text of a manifest.
+    """Read the text of a manifest; one of schema 1 is renewed.
 
     Args:
         text: JSON.
@@ -196,6 +152,26 @@ def parse_manifest(text: str, source: str) -> Manifest:
         BundleError: If it is not JSON, of a schema version that is not read, or not of the right form; unknown keys
             are errors.
     """
+    content = _content(text, source)
+    try:
+        return Manifest.model_validate(_renewed(content, source) if content["schema_version"] == 1 else content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'manifest'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise BundleError(f"{source} is not a valid manifest: {faults}. Export the bundle again.") from error
+
+
+def read_schema_version(text: str, source: str) -> int:
+    """The schema version that a manifest was written in.
+
+    Raises:
+        BundleError: If it is not JSON, or of a schema version that is not read.
+    """
+    return int(_content(text, source)["schema_version"])
+
+
+def _content(text: str, source: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -203,16 +179,29 @@ def parse_manifest(text: str, source: str) -> Manifest:
     if not isinstance(content, dict) or "schema_version" not in content:
         raise BundleError(f"{source} is not the manifest of a millisight bundle: it has no schema_version.")
     version = content["schema_version"]
-    if version not in SCHEMA_VERSIONS:
+    if type(version) is not int or version not in SCHEMA_VERSIONS:
         read = ", ".join(map(str, SCHEMA_VERSIONS))
         raise BundleError(
             f"{source} has schema version {version!r}; this release reads {read}. "
             "Export the bundle again, or install the release that wrote it."
         )
-    try:
-        return Manifest.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'manifest'}: {fault['msg']}" for fault in error.errors()
+    return content
+
+
+def _renewed(content: dict[str, Any], source: str) -> dict[str, Any]:
+    """A manifest of schema 1 as one of schema 2: it had one graph, in the precision of the target it was made for."""
+    if foreign := [key for key in _SINCE_2 if key in content]:
+        raise BundleError(
+            f"{source} says it has schema version 1, which had no {', '.join(foreign)}: it was changed after it was "
+            "written. Copy or export the bundle again."
         )
-        raise BundleError(f"{source} is not a valid manifest: {faults}. Export the bundle again.") from error
+    old = {key: value for key, value in content.items() if key != "model_file"}
+    latency = content.get("latency")
+    first = latency[0] if isinstance(latency, list) and latency and isinstance(latency[0], dict) else {}
+    target = without_threads(str(first.get("target", "cpu-onnxruntime-fp32")))
+    return old | {
+        "schema_version": 2,
+        "models": {"fp16" if target.endswith("-fp16") else "fp32": content.get("model_file", "model.onnx")},
+        "default_target": target,
+        "default_reason": "it is what the bundle was made for",
+    }

@@ -1,5 +1,6 @@
 """The one way to restore a picture: the command line, the verification and the service all call this."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from runtime.auto import AUTO, choose_target
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
-from runtime.errors import EngineError
+from runtime.errors import EngineError, FallbackWarning
 from runtime.picture import Picture
 from runtime.target import Target
 from runtime.tiles import run_tiled
@@ -35,21 +37,27 @@ class Restorer:
         self._engine = engine
 
     @classmethod
-    def load(cls, bundle: Bundle | Path | str, target: Target | str = "cpu-onnxruntime-fp32") -> "Restorer":
+    def load(cls, bundle: Bundle | Path | str, target: Target | str = AUTO) -> "Restorer":
         """Open a bundle on a target.
 
         Args:
             bundle: A bundle, or the folder of one.
-            target: A target or its slug.
+            target: A target or its slug, which is used or refused; or `auto`, the fastest that the bundle knows and
+                this machine has (see `choose_target`).
 
         Raises:
-            BundleError: If the bundle is not sound.
-            TargetError: If the target does not exist or is not available here.
+            BundleError: If the bundle is not sound, or has no file in the precision of the target.
+            TargetError: If the target does not exist or is not available here, or, for `auto`, none is.
             EngineError: If the engine refuses the model.
+
+        Warns:
+            FallbackWarning: If `auto` is not what the bundle records as its fastest target.
         """
-        where = Target.parse(target) if isinstance(target, str) else target
+        named = Target.parse(target) if isinstance(target, str) and target != AUTO else target
         what = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-        return cls(what, open_engine(what.model_path, where))
+        where = named if isinstance(named, Target) else _choose(what)
+        where.check_available()
+        return cls(what, open_engine(what.model_path(where.precision), where, what.engine_for(where)))
 
     @property
     def bundle(self) -> Bundle:
@@ -109,6 +117,13 @@ class Restorer:
                 f"The model of '{self._bundle.manifest.name}' gave values that are not numbers on {self.target.slug}."
             )
         return np.clip(restored, 0.0, 1.0)
+
+
+def _choose(bundle: Bundle) -> Target:
+    choice = choose_target(bundle)
+    if choice.fallback:
+        warnings.warn(FallbackWarning(choice.why), stacklevel=3)
+    return choice.target
 
 
 def _resize_alpha(alpha: FloatArray, scale: int) -> FloatArray:

@@ -13,10 +13,18 @@ __all__ = ["TARGETS", "Target", "TargetStatus", "list_targets"]
 
 TARGETS: tuple[str, ...] = (
     "cpu-onnxruntime-fp32",
+    "cpu-onnxruntime-int8",
+    "cpu-openvino-fp32",
+    "cpu-openvino-int8",
+    "intelgpu-openvino-fp32",
+    "intelgpu-openvino-fp16",
+    "intelgpu-openvino-int8",
     "cuda-onnxruntime-fp32",
     "cuda-onnxruntime-fp16",
     "cuda-tensorrt-fp32",
     "cuda-tensorrt-fp16",
+    "cuda-tensorrtrtx-fp32",
+    "cuda-tensorrtrtx-fp16",
 )
 """Every target this version has an engine for, without its threads."""
 
@@ -28,10 +36,10 @@ class Target:
     """A place to run a network. Times measured on one target say nothing about another.
 
     Attributes:
-        device: `"cpu"` or `"cuda"`.
+        device: `"cpu"`, `"cuda"` or `"intelgpu"`.
         engine: For example `"onnxruntime"`.
-        precision: What the graph computes in, `"fp32"` or `"fp16"`; pictures are float32 on every target. Whoever
-            exports a graph for a target passes this on.
+        precision: What the graph computes in, `"fp32"`, `"fp16"` or `"int8"`; pictures are float32 on every target.
+            Whoever exports a graph for a target passes this on.
         threads: Threads one run of the network may use, at least 1. A GPU target has 1, which only feeds the GPU.
 
     Raises:
@@ -52,7 +60,7 @@ class Target:
     @property
     def on_gpu(self) -> bool:
         """Whether networks run on a GPU here."""
-        return self.device == "cuda"
+        return self.device != "cpu"
 
     @property
     def backend(self) -> str:

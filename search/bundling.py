@@ -1,21 +1,25 @@
 """What a run's bundle says about itself: manifest, model card, sample pair."""
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export import Card, Parity, choose_tiling, compose_bundle, sample_pair
-from models import Network, num_parameters, receptive_radius, restore_whole
-from runtime import Bundle, Engine, LatencyRecord, Lineage, Manifest, QualityRecord, device_name, engine_version
+from export import Parity, choose_tiling, compose_bundle, sample_pair
+from export.graphs import file_name
+from models import Genotype, Network, num_parameters, receptive_radius, restore_whole
+from runtime import Bundle, Card, Engine, LatencyRecord, Lineage, Manifest, QualityRecord, device_name, engine_version
 from search.budget import Budget
 from search.config import Plan
 from search.latency.model import Prediction
 from search.latency.table import Measured, Session
 from tasks import Task, embedded_photographs, validation_pair
 
+GENOTYPE = "genotype.json"
+"""File of a bundle that says what the network is made of; `millisight draw` takes it."""
 LICENCE = "Apache-2.0, as the rest of the project. The images it was trained on are not part of it."
 
 
@@ -24,10 +28,11 @@ def write_run_bundle(
     *,
     plan: Plan,
     network: Network,
-    onnx: bytes,
+    genotype: Genotype,
+    models: Mapping[str, bytes],
     engine: Engine,
     image: NDArray[np.float32],
-    parity: Parity,
+    parities: Mapping[str, Parity],
     measured: Measured | Session,
     predicted: Prediction,
     budget: Budget,
@@ -40,10 +45,11 @@ def write_run_bundle(
         folder: Where.
         plan: The run's task, method, target and size.
         network: Trained.
-        onnx: The gated export.
-        engine: `onnx` opened on the run's target, or on this machine's processor if that is elsewhere.
+        genotype: Its own, which the bundle keeps.
+        models: Precision to gated export: fp32, and the target's if that is another.
+        engine: The target's export, opened on the run's target, or on this machine's processor if that is elsewhere.
         image: A degraded (3, H, W) validation image to measure the tiling on.
-        parity: What the gate found.
+        parities: Precision to what the gate found.
         measured: Milliseconds of the exported file; of a device elsewhere, where nothing was timed, the table's
             sitting there.
         predicted: What the table said.
@@ -63,6 +69,8 @@ def write_run_bundle(
         task=plan.task.name,
         scale=network.scale,
         size=tiling.contract,
+        models={precision: file_name(precision) for precision in models},
+        default_target=plan.target.kind,
         receptive_field=receptive_radius(network),
         lineage=lineage,
         latency=[
@@ -76,15 +84,16 @@ def write_run_bundle(
                 **_timed(plan, measured, now.date()),
             )
         ],
-        quality=_quality(plan, parity),
+        quality=_quality(plan, parities),
         method=plan.method.name,
         parameters=num_parameters(network),
         created=now.isoformat(timespec="seconds"),
     )
     shown = sample_input(plan.task)
-    sample = sample_pair(shown, restore_whole(network, shown), network.scale)
-    card = Card(_data_note(plan), LICENCE, _limits(tiling.max_difference), command)
-    return compose_bundle(folder, manifest, onnx, card, sample)
+    extras = {**sample_pair(shown, restore_whole(network, shown), network.scale), GENOTYPE: genotype.to_json().encode()}
+    card = Card(data=_data_note(plan), licence=LICENCE, limits=_limits(tiling.max_difference), command=command)
+    files = {file_name(precision): model for precision, model in models.items()}
+    return compose_bundle(folder, manifest, files, card, extras)
 
 
 def sample_input(task: Task) -> NDArray[np.float32]:
@@ -110,7 +119,9 @@ def _timed(plan: Plan, measured: Measured | Session, today: datetime.date) -> di
     }
 
 
-def _quality(plan: Plan, parity: Parity) -> list[QualityRecord]:
+def _quality(plan: Plan, parities: Mapping[str, Parity]) -> list[QualityRecord]:
+    first = next(iter(parities.values()))
+    steps = {"torch": first.before, **{f"onnx-{precision}": parity.after for precision, parity in parities.items()}}
     return [
         QualityRecord(
             step=step,
@@ -120,7 +131,7 @@ def _quality(plan: Plan, parity: Parity) -> list[QualityRecord]:
             restored_db=quality.restored_db,
             images=quality.images,
         )
-        for step, quality in (("torch", parity.before), (f"onnx-{plan.target.precision}", parity.after))
+        for step, quality in steps.items()
     ]
 
 

@@ -137,7 +137,7 @@ class Plan:
         self.task: Task = get_task(config.task, config.scale)
         self.method: Method = get_method(config.method)
         self.preset: Preset = _overridden(self.method.preset(config.preset, self.task), config)
-        self.target = Target.parse(config.target)
+        self.target = _searchable(Target.parse(config.target))
         self.relaxations: dict[ChoiceKind, Relaxation] = self.method.relaxation_of(
             {**self.preset.relaxations, **config.relaxations}
         )
@@ -164,6 +164,20 @@ class Plan:
                 f"size {self.size[1]}x{self.size[0]}: networks of space {space.name} take multiples of {multiple} "
                 f"pixels, so a budget for that size would be one for {width}x{height}; ask for that"
             )
+
+
+def _searchable(target: Target) -> Target:
+    """A target that latency tables can be measured for.
+
+    Raises:
+        RunError: It computes in int8: a table times graphs with random weights, before there is anything to calibrate.
+    """
+    if target.precision != "int8":
+        return target
+    raise RunError(
+        f"a search on {target.kind} is not possible: an int8 network exists only once a trained one is calibrated; "
+        f"search on {target.backend}-fp32, then `millisight export` makes the int8 file and gates it"
+    )
 
 
 def _refuse_unused(config: RunConfig) -> None:

@@ -13,11 +13,11 @@ import torch
 
 from export import Parity, compare, export_onnx, require_parity
 from models import Genotype, Network, build_network, content_hash, inherit_weights
-from runtime import Bundle, Engine, Lineage, Restorer, StabilityRule, open_engine
+from runtime import Bundle, Engine, Lineage, Restorer, StabilityRule, Target, open_engine
 from search.budget import Budget
 from search.bundling import write_run_bundle
 from search.contract import Attempt, derive_verified
-from search.elsewhere import PREDICTED, Forecast, derive_predicted
+from search.elsewhere import PREDICTED, Forecast, derive_predicted, home_target
 from search.errors import RunError
 from search.files import write_json, write_text
 from search.latency.model import LatencyModel
@@ -123,23 +123,28 @@ class Member:
         return trained.network
 
     def export(self, network: Network, genotype: Genotype) -> Bundle:
-        """Stage 5: ONNX, gated against torch, timed once more unless its device is elsewhere, written as a bundle."""
+        """Stage 5: ONNX, gated against torch, timed once more unless its device is elsewhere, written as a bundle.
+
+        On a processor that stands in for a device elsewhere an fp16 file is computed in fp32 between casts.
+        """
         plan, budget, folder = self.plan, self.budget, self.folder / "bundle"
         if folder.is_dir():
             return Bundle.load(folder)
-        pairs = self.run.pairs()
-        if self.run.config.elsewhere and plan.target.precision != "fp32":
-            # Whether the export is right shows within bounds that fp16 cannot keep, here as little as on the device.
-            self._gate(network, pairs, "fp32")
-        onnx, engine, parity = self._gate(network, pairs, plan.target.precision)
+        pairs, models, parities = self.run.pairs(), {}, {}
+        # fp32 always: it runs anywhere, and all other graphs are made from it and judged beside it.
+        for precision in dict.fromkeys(("fp32", plan.target.precision)):
+            where = self.run.engine_target if precision == plan.target.precision else home_target()
+            onnx, engine, parity = self._gate(network, pairs, precision, where)
+            models[precision], parities[precision] = onnx, parity
         return write_run_bundle(
             folder,
             plan=plan,
             network=network,
-            onnx=onnx,
+            genotype=genotype,
+            models=models,
             engine=engine,
             image=pairs[0].degraded,
-            parity=parity,
+            parities=parities,
             measured=self._measured(onnx, genotype),
             predicted=self.model.predict(genotype.picks, *plan.size),
             budget=budget,
@@ -179,14 +184,16 @@ class Member:
     def _onnx(self, network: Network) -> bytes:
         return export_onnx(network, network.multiple, network.scale, self.plan.target.precision)
 
-    def _gate(self, network: Network, pairs: list[ValidationPair], precision: str) -> tuple[bytes, Engine, Parity]:
-        """The export, opened where networks run in this process, and what it does to the images: nothing to speak of.
+    def _gate(
+        self, network: Network, pairs: list[ValidationPair], precision: str, where: Target
+    ) -> tuple[bytes, Engine, Parity]:
+        """The export, opened on a target, and what it does to the images: nothing to speak of.
 
         Raises:
             GateError: It does not compute what the network computes.
         """
         onnx = export_onnx(network, network.multiple, network.scale, precision)
-        engine = open_engine(onnx, self.run.engine_target)
+        engine = open_engine(onnx, where)
         parity = compare(network, engine, self.plan.task, pairs)
         require_parity(parity, f"the ONNX export in {precision}", precision)
         return onnx, engine, parity

@@ -176,7 +176,7 @@ class Run:
         teacher = self._teacher()
         if teacher is None:
             return stream
-        engine = open_engine(teacher.folder / teacher.manifest.model_file, self.engine_target)
+        engine = open_engine(teacher.model_path(self.engine_target.precision), self.engine_target)
         return TaughtBatches(stream, engine.run)
 
     def _teacher(self) -> Bundle | None:

@@ -69,7 +69,7 @@ def member_report(
         "validation_images": quality.images,
         "bundle": str(bundle.folder),
         "serve": serve_command(bundle.folder),
-    } | ({"verify": _command("verify", bundle.folder, "--target", latency.target)} if ms is None else {})
+    } | ({"verify": _command("verify", bundle.folder, "--targets", latency.target, "--no-images")} if ms is None else {})
 
 
 def family_report(members: Sequence[dict[str, Any]]) -> dict[str, Any]:

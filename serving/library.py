@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.auto import AUTO, Choice, choose_target
 from runtime.bundle import Bundle, find_bundles
 from runtime.restorer import Restorer
 from runtime.target import Target
@@ -26,10 +27,12 @@ class LoadedModel:
     Attributes:
         restorer: The thing that does the work.
         load_seconds: Time it took to verify the files and open the engine, in seconds.
+        why: Why it runs on this target.
     """
 
     restorer: Restorer
     load_seconds: float
+    why: str = ""
 
     @property
     def name(self) -> str:
@@ -90,17 +93,20 @@ class Library:
 
     @classmethod
     def load(cls, settings: Settings) -> Library:
-        """Opens an engine for every bundle found; call `warm_up` before serving.
+        """Opens an engine for every bundle found, each on its own target; call `warm_up` before serving.
 
         Raises:
             MillisightError: No bundle, a damaged one, or a target this machine does not have.
         """
-        target = Target.parse(settings.target)
+        named = None if settings.target == AUTO else Target.parse(settings.target)
         models = []
         for bundle in discover(settings):
             start = time.perf_counter()
-            restorer = Restorer.load(bundle, target)
-            models.append(LoadedModel(restorer, time.perf_counter() - start))
+            choice = choose_target(bundle) if named is None else Choice(named, "it is set in MILLISIGHT_TARGET")
+            restorer = Restorer.load(bundle, choice.target)
+            models.append(LoadedModel(restorer, time.perf_counter() - start, choice.why))
+            level = logging.WARNING if choice.fallback else logging.INFO
+            logger.log(level, "%s runs on %s: %s", bundle.manifest.name, choice.target.slug, choice.why)
         return cls(models)
 
     def warm_up(self) -> None:
@@ -141,7 +147,12 @@ class Library:
         for model in self.models:
             manifest = model.restorer.bundle.manifest
             card = manifest.model_dump(mode="json", include=_PUBLIC_FIELDS)
-            card |= {"target": model.restorer.target.slug, "default": self.is_default(model)}
+            card |= {
+                "target": model.restorer.target.slug,
+                "target_reason": model.why,
+                "default": self.is_default(model),
+                "steps": [step.model_dump(mode="json", include=_STEP_FIELDS) for step in manifest.steps],
+            }
             cards.append(card)
         return cards
 
@@ -149,4 +160,6 @@ class Library:
 # File names and hashes stay inside; what a client needs to choose and to trust is given.
 _PUBLIC_FIELDS = {
     "name", "task", "scale", "size", "method", "parameters", "created", "latency", "quality", "lineage",
+    "default_target", "default_reason", "speed",
 }  # fmt: skip
+_STEP_FIELDS = {"name", "status", "why", "db_lost"}

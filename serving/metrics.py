@@ -95,8 +95,8 @@ class Metrics:
 
     def add_model(self, model: LoadedModel) -> None:
         """Records that a model is loaded."""
-        manifest, target = model.restorer.bundle.manifest, model.restorer.target
-        digest = manifest.files[manifest.model_file]
+        bundle, target = model.restorer.bundle, model.restorer.target
+        digest = bundle.manifest.files[bundle.model_path(target.precision).name]
         self.model_info.labels(model.task, model.name, model.backend, target.precision, digest).set(1)
         self.model_load_seconds.labels(model.task, model.name).set(model.load_seconds)
 

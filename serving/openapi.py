@@ -74,7 +74,7 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": {"Error": _ERROR, "Latency": _LATENCY, "Models": _MODELS}},
+        "components": {"schemas": {"Error": _ERROR, "Latency": _LATENCY, "Models": _MODELS, "Step": _STEP}},
     }
 
 
@@ -183,6 +183,17 @@ _LATENCY: dict[str, Any] = {
         "date": {"type": "string", "format": "date"},
     },
 }  # fmt: skip
+_STEP: dict[str, Any] = {
+    "type": "object",
+    "description": "What one step from the weights to an engine did.",
+    "required": ["name", "status", "why", "db_lost"],
+    "properties": {
+        "name": {"type": "string"},
+        "status": {"type": "string", "enum": ["ok", "failed", "skipped", "dropped"]},
+        "why": {"type": "string"},
+        "db_lost": {"type": ["number", "null"], "description": "Null if it was not scored."},
+    },
+}
 _MODELS: dict[str, Any] = {
     "type": "object",
     "required": ["models"],
@@ -197,7 +208,12 @@ _MODELS: dict[str, Any] = {
                     "task": {"type": "string", "enum": list(TASKS)},
                     "scale": {"type": "integer"},
                     "target": {"type": "string"},
+                    "target_reason": {"type": "string", "description": "Why it runs there."},
+                    "default_target": {"type": "string", "description": "The fastest where the bundle was made."},
+                    "default_reason": {"type": "string"},
                     "default": {"type": "boolean", "description": "Answers when no model is named."},
+                    "speed": {"type": "array", "items": {"type": "object"}, "description": "Targets that were timed."},
+                    "steps": {"type": "array", "items": {"$ref": "#/components/schemas/Step"}},
                     "latency": {"type": "array", "items": {"$ref": "#/components/schemas/Latency"}},
                     "quality": {"type": "array", "items": {"type": "object"}},
                 },

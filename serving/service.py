@@ -6,6 +6,8 @@ its typed endpoints answer 500 for every picture Pillow cannot read and fetch ad
 
 from __future__ import annotations
 
+import contextlib
+
 import bentoml
 from starlette.types import Receive, Scope, Send
 
@@ -35,7 +37,9 @@ class Restoration:
         A worker that fails is started again for ever, so a mistake found there would never end the start.
         """
         try:
-            Library.load(Settings.from_environment()).warm_up()
+            # A Bento's workers run in its folder, where its zoo/ is; this process stays where it was started.
+            with contextlib.chdir(RestorationService.working_dir):
+                Library.load(Settings.from_environment()).warm_up()
         except MillisightError as error:
             raise SystemExit(f"The service cannot start. {error}") from error
 

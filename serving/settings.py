@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from runtime.auto import AUTO
 from serving.errors import SettingsError
 
 PREFIX = "MILLISIGHT_"
@@ -24,7 +25,7 @@ class Settings(BaseModel):
     | variable | meaning |
     | --- | --- |
     | MILLISIGHT_BUNDLES | folders searched for bundles, separated like PATH; earlier folders win |
-    | MILLISIGHT_TARGET | where networks run, e.g. cpu-onnxruntime-fp32 or cpu-onnxruntime-fp32-1t |
+    | MILLISIGHT_TARGET | where networks run: auto, or a target such as cpu-onnxruntime-fp32-1t for all of them |
     | MILLISIGHT_MAX_BODY_BYTES | largest request body |
     | MILLISIGHT_MAX_PIXELS | largest picture accepted, in pixels |
     | MILLISIGHT_MAX_OUTPUT_PIXELS | largest picture returned, in pixels |
@@ -40,7 +41,7 @@ class Settings(BaseModel):
         Path("runs"),
         Path("zoo"),
     )
-    target: str = "cpu-onnxruntime-fp32"
+    target: str = AUTO
     max_body_bytes: int = Field(default=20 * 2**20, ge=1024)
     max_pixels: int = Field(default=24_000_000, ge=1)
     max_output_pixels: int = Field(default=64_000_000, ge=1)

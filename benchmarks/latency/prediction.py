@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.results import Row
-from models import OpKey, count_macs, num_parameters
+from models import OpKey, count_macs, fold_module, num_parameters
 from models.operations import OPERATIONS, make_operation
 from runtime import StabilityRule, Target, open_engine, time_interleaved
 from search.latency.accuracy import Accuracy, accuracy
@@ -134,7 +134,7 @@ def single_operation_sums(
 
 
 def _single(key: OpKey) -> bytes:
-    operation = make_operation(key.operation, key.in_channels, key.out_channels).eval()
+    operation = fold_module(make_operation(key.operation, key.in_channels, key.out_channels))
     buffer = io.BytesIO()
     axes = {0: "N", 2: "H", 3: "W"}
     with torch.no_grad(), warnings.catch_warnings():

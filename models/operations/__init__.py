@@ -6,7 +6,7 @@ Everything else (supernet, latency carriers, export and gradient tests) picks an
 from torch import nn
 
 from models.errors import UnknownNameError
-from models.operations import basic, gates, plain, preactivated, scales, slimmable
+from models.operations import basic, gates, plain, preactivated, reparameterised, scales, slimmable
 from models.operations.operation import InnerWidths, Operation, OperationKind, SeesEverything, Squashes
 from models.operations.plain import SqueezeExcitation
 
@@ -28,6 +28,7 @@ _REGISTERED: tuple[Operation, ...] = (
     *plain.OPERATIONS,
     *preactivated.OPERATIONS,
     *slimmable.OPERATIONS,
+    *reparameterised.OPERATIONS,
 )
 
 OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _REGISTERED}

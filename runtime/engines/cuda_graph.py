@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import EngineError
 
-__all__ = ["CudaGraph", "CudaStream", "DeviceBuffer", "checked"]
+__all__ = ["CudaGraph", "CudaStream", "DeviceBuffer", "DeviceMemory", "checked"]
 
 
 def checked(api: Any, name: str, *arguments: Any) -> Any:
@@ -35,6 +35,22 @@ def checked(api: Any, name: str, *arguments: Any) -> Any:
     return values[0] if values else None
 
 
+class DeviceMemory:
+    """Memory of the device, aligned for anything.
+
+    Args:
+        api: The module `cuda.bindings.runtime`.
+        size: In bytes, at least 1.
+
+    Raises:
+        EngineError: If the device has no room.
+    """
+
+    def __init__(self, api: Any, size: int) -> None:
+        self.address = int(checked(api, "cudaMalloc", size))
+        weakref.finalize(self, api.cudaFree, self.address)
+
+
 class DeviceBuffer:
     """Memory of the device for one float32 array.
 
@@ -49,8 +65,8 @@ class DeviceBuffer:
     def __init__(self, api: Any, shape: tuple[int, ...]) -> None:
         self._api = api
         self._host = np.zeros(shape, dtype=np.float32)
-        self.address = int(checked(api, "cudaMalloc", self._host.nbytes))
-        weakref.finalize(self, api.cudaFree, self.address)
+        self._memory = DeviceMemory(api, self._host.nbytes)
+        self.address = self._memory.address
 
     def upload(self, array: NDArray[np.float32], stream: "CudaStream") -> None:
         """Queue the copy of an array of this shape to the device."""

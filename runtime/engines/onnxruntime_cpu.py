@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.clock import clock_for
+from runtime.engines.batches import check_batch
 from runtime.engines.onnxruntime_session import (
     PROVIDERS,
     failure_types,
@@ -15,6 +16,7 @@ from runtime.engines.onnxruntime_session import (
     session_options,
     single_input_and_output,
 )
+from runtime.engines.precision import PRECISION_NOTE, check_precision
 from runtime.errors import EngineError
 from runtime.requirements import import_onnxruntime
 from runtime.target import Target
@@ -34,7 +36,8 @@ class OnnxRuntimeEngine:
         target: A target whose engine is `onnxruntime` and whose device is the processor.
 
     Raises:
-        EngineError: If the model is not readable, or does not have one float32 NCHW input and one output.
+        EngineError: If the model is not readable, does not have one float32 NCHW input and one output, or computes in
+            int8 and the target does not, or the other way round.
         TargetError: If ONNX Runtime is missing, or would run somewhere else than asked.
     """
 
@@ -46,6 +49,7 @@ class OnnxRuntimeEngine:
         self._session = open_session(ort, source, session_options(ort, target.threads), PROVIDERS[target.device])
         image, restored = single_input_and_output(self._session)
         self._input, self._output = str(image.name), str(restored.name)
+        check_precision(_precision(self._session, model), target)
 
     @property
     def target(self) -> Target:
@@ -58,8 +62,7 @@ class OnnxRuntimeEngine:
         Raises:
             EngineError: If ONNX Runtime refuses the batch, for example because of its shape.
         """
-        if batch.ndim != 4 or batch.dtype != np.float32:
-            raise EngineError(f"An engine takes float32 of shape (N, C, H, W), got {batch.dtype} {batch.shape}.")
+        check_batch(batch)
         try:
             (result,) = self._session.run([self._output], {self._input: batch})
         except self._failures as error:
@@ -76,3 +79,13 @@ class OnnxRuntimeEngine:
             return now() - start
 
         return once
+
+
+def _precision(session: Any, model: Path | bytes) -> str:
+    """What a model computes in: what it notes of itself, else int8 if it quantises what it computes."""
+    noted = session.get_modelmeta().custom_metadata_map.get(PRECISION_NOTE)
+    if noted is not None:
+        return str(noted)
+    # The session does not tell its operations; in the file their names are plain text.
+    content = model if isinstance(model, bytes) else model.read_bytes()
+    return "int8" if b"QuantizeLinear" in content else "fp32"

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from export import export_onnx
 from models import Network, get_space
-from runtime import Engine, Target, open_engine
+from runtime import (
+    Card,
+    Engine,
+    LatencyRecord,
+    Lineage,
+    Manifest,
+    QualityRecord,
+    SizeContract,
+    Target,
+    open_engine,
+)
 from tasks import Sample, ValidationPair, dead_leaves, get_task, validation_pairs
 
 MakeNetwork = Callable[..., Network]
@@ -45,6 +55,48 @@ def _pairs(task: str = "denoise", scale: int = 1, sides: tuple[int, ...] = (40, 
         clean: NDArray[np.uint8] = np.ascontiguousarray(leaves[: (side - 7 * index) * scale])
         samples.append(Sample(f"s/{index}", clean))
     return validation_pairs(get_task(task, scale if scale > 1 else None), samples, len(samples))
+
+
+def _manifest(scale: int = 2, **fields: Any) -> Manifest:
+    content: dict[str, Any] = {
+        "name": "small-x2",
+        "task": "super-resolution" if scale > 1 else "denoise",
+        "scale": scale,
+        "size": SizeContract(multiple=4, minimum=4, tile=(32, 32), overlap=8, scale=scale),
+        "receptive_field": 17,
+        "lineage": Lineage(genotype="g123", table="t", weights="w", onnx="o", code_version="0", config="c"),
+        "latency": [
+            LatencyRecord(
+                target="cpu-onnxruntime-fp32-1t", device="Some CPU", height=24, width=32, predicted_ms=9.25,
+                measured_ms=9.5, spread=0.01, budget_ms=10.0, engine_version="onnxruntime 1", date="2026-01-01",
+            )
+        ],
+        "quality": [
+            QualityRecord(
+                step=step, dataset="held out", metric="psnr-y", degraded_db=28.126, restored_db=29.999, images=12
+            )
+            for step in ("torch", "onnx-fp32")
+        ],
+        "method": "autoderain",
+        "parameters": 4321,
+        "created": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    return Manifest.model_validate(content | fields)
+
+
+@pytest.fixture(scope="session")
+def make_manifest() -> Callable[..., Manifest]:
+    return _manifest
+
+
+@pytest.fixture(scope="session")
+def card() -> Card:
+    return Card(
+        data="Pictures of leaves.",
+        licence="Apache-2.0.",
+        limits="Expect little.",
+        command="millisight search --preset smoke",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -4,19 +4,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 from torch import nn
 
-from export import GateError, Parity, compare, export_onnx, require_parity, run_whole
-from models import Network
+from export import Gate, GateError, Parity, compare, export_onnx, require_parity, run_whole
+from export.gates import images_hash, whole
+from models import Network, restore_whole, spaces
 from runtime import Engine, Target, open_engine
 from tasks import Quality, ValidationPair, get_task
+from tests.export.subjects import random_network, swapped_channels
 
 MakeNetwork = Callable[..., Network]
 OpenNetwork = Callable[[Network], Engine]
 MakePairs = Callable[..., list[ValidationPair]]
+Judge = Callable[[bytes], tuple[str, str]]
 
 CASES = [("denoise", 1), ("derain", 1), ("super-resolution", 2), ("super-resolution", 4)]
 
@@ -72,6 +77,7 @@ def set_one(value: float) -> Callable[[NDArray[np.float32]], NDArray[np.float32]
 FAULTS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
     "swapped channels": lambda batch: batch[:, ::-1].copy(),
     "one NaN": set_one(float("nan")),
+    "one infinity": set_one(float("inf")),  # clipped it would be white
     "one wrong pixel": set_one(0.5),
     "mirrored": lambda batch: batch[:, :, :, ::-1].copy(),
     "shifted by a pixel": lambda batch: np.roll(batch, 1, axis=3),
@@ -201,3 +207,137 @@ def test_run_whole_pads_by_the_edge_and_clips(make_network: MakeNetwork, open_ne
     assert restored.max() == 1.0
     padded = np.pad(image, ((0, 0), (0, 3), (0, 2)), mode="edge")
     assert np.array_equal(run_whole(engine, padded, network.multiple, 1)[:, :9, :14], restored)
+
+
+@pytest.mark.parametrize("sound", [parity(1.0), parity(0.5, lost=0.0999), parity(lost=-1.0)])
+def test_int8_is_bounded_in_db_alone(sound: Parity) -> None:
+    require_parity(sound, "a step", "int8")
+
+
+@pytest.mark.parametrize("broken", [parity(lost=0.1001), parity(float("inf")), parity(lost=float("nan"))])
+def test_what_loses_too_much_in_int8_is_refused(broken: Parity) -> None:
+    with pytest.raises(GateError, match=r"(?s)largest difference  \S+\n.*allowed loss 0\.1 dB"):
+        require_parity(broken, "a step", "int8")
+
+
+def changed(model: onnx.ModelProto, name: str, change: Callable[[NDArray[np.float32]], None]) -> None:
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name.endswith(name))
+    values = numpy_helper.to_array(weight).copy()
+    change(values)
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+
+
+def wrong_weight(model: onnx.ModelProto) -> None:
+    changed(model, "head.weight", lambda values: values.__setitem__((0, 0), 20.0))
+
+
+def not_a_number(model: onnx.ModelProto) -> None:
+    changed(model, "tail.weight", lambda values: values.__setitem__((0, 0), np.nan))
+
+
+def other_shuffle(model: onnx.ModelProto) -> None:
+    """The other order in which channels become pixels."""
+    shuffles = [node for node in model.graph.node if node.op_type == "DepthToSpace"]
+    assert shuffles
+    for node in shuffles:
+        (mode,) = (attribute for attribute in node.attribute if attribute.name == "mode")
+        assert mode.s == b"CRD"
+        mode.s = b"DCR"
+
+
+def broken_resize(model: onnx.ModelProto) -> None:
+    """Another mode of interpolation: what a backend does that does not know the right one."""
+    resizes = [node for node in model.graph.node if node.op_type == "Resize"]
+    assert resizes
+    for node in resizes:
+        kept = [a for a in node.attribute if a.name not in ("mode", "nearest_mode", "coordinate_transformation_mode")]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute("mode", "linear")])
+
+
+GRAPH_FAULTS: dict[str, Callable[[onnx.ModelProto], None]] = {
+    "wrong weight": wrong_weight,
+    "swapped channels": swapped_channels,
+    "another shuffle": other_shuffle,
+    "not a number": not_a_number,
+}
+
+
+def verdict_on(network: Network, task: str, scale: int, pairs: list[ValidationPair], precision: str) -> Judge:
+    """A function from a graph's bytes to the status and the reason that the gate gives it."""
+    gate = Gate("torch", lambda image: restore_whole(network, image), get_task(task, scale), pairs)
+
+    def judge(content: bytes) -> tuple[str, str]:
+        engine = open_engine(content, Target("cpu", "onnxruntime", "fp32", 1))
+        record = gate.record("a step", precision, gate.check(whole(engine, network.multiple, scale)))
+        return record.status, record.why
+
+    return judge
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("fault", GRAPH_FAULTS)
+def test_each_gate_refuses_a_broken_graph_and_passes_the_sound_one(
+    make_network: MakeNetwork, make_pairs: MakePairs, precision: str, fault: str
+) -> None:
+    network = make_network(2, convolutions=("conv3x3",), widths=(1.0,))
+    judge = verdict_on(network, "super-resolution", 2, make_pairs("super-resolution", 2), precision)
+    graph = export_onnx(network, network.multiple, 2, "fp16" if precision == "fp16" else "fp32")
+    assert judge(graph) == ("ok", "")
+    model = onnx.load_from_string(graph)
+    GRAPH_FAULTS[fault](model)
+    found, why = judge(model.SerializeToString())
+    assert found == ("dropped" if precision == "int8" else "failed")
+    assert "not finite" in why if fault == "not a number" else "dB are lost" in why or "a pixel is off" in why
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_broken_resize_mode_is_refused(make_pairs: MakePairs, precision: str) -> None:
+    network = random_network("clearer", spaces()["clearer"].examples[0])
+    judge = verdict_on(network, "denoise", 1, make_pairs(), precision)
+    graph = export_onnx(network, network.multiple, 1, precision)
+    assert judge(graph) == ("ok", "")
+    model = onnx.load_from_string(graph)
+    broken_resize(model)
+    found, why = judge(model.SerializeToString())
+    assert found == "failed"
+    assert "dB are lost" in why or "a pixel is off" in why
+
+
+def test_a_record_holds_what_was_found_and_no_infinities(
+    make_network: MakeNetwork, open_network: OpenNetwork, make_pairs: MakePairs
+) -> None:
+    network, pairs = make_network(1), make_pairs()
+    gate = Gate("torch", lambda image: restore_whole(network, image), get_task("denoise"), pairs)
+    engine = open_network(network)
+    sound = gate.check(whole(engine, network.multiple, 1))
+    record = gate.record("export", "fp32", sound, file="model.onnx", source="0" * 16)
+    assert (record.status, record.reference, record.images) == ("ok", "torch", len(pairs))
+    assert (record.file, record.source) == ("model.onnx", "0" * 16)
+    assert record.max_difference == sound.max_difference
+    assert record.reference_db is not None
+    assert record.reference_db > 60
+    broken = gate.check(whole(Faulty(engine, FAULTS["one infinity"]), network.multiple, 1))
+    record = gate.record("export", "fp32", broken)
+    assert (record.status, record.max_difference, record.db_lost) == ("failed", None, None)
+    assert record.why == "its output has values that are not finite"
+
+
+def test_the_reference_is_asked_once(make_pairs: MakePairs) -> None:
+    asked: list[int] = []
+
+    def reference(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        asked.append(1)
+        return np.clip(image, 0.0, 1.0)
+
+    gate = Gate("onnx-fp32", reference, get_task("denoise"), make_pairs())
+    for _ in range(3):
+        assert gate.check(reference).max_difference == 0
+    assert len(asked) == len(make_pairs()) + 3 * len(make_pairs())
+
+
+def test_the_hash_of_images_sees_values_shapes_and_order() -> None:
+    one, two = np.zeros((3, 4, 6), np.float32), np.ones((3, 4, 6), np.float32)
+    hashes = {images_hash(images) for images in ([one], [two], [one, two], [two, one], [one.reshape(3, 6, 4)], [])}
+    assert len(hashes) == 6
+    assert images_hash([one]) == images_hash([one.copy()])

@@ -9,7 +9,7 @@ from onnx import TensorProto
 from torch import nn
 
 from export import OPSET, ExportError, export_onnx
-from models import OPERATIONS, Network, spaces
+from models import OPERATIONS, Network, fold_network, has_folds, make_operation, spaces
 from runtime import Engine, Target, open_engine
 
 MakeNetwork = Callable[..., Network]
@@ -87,6 +87,49 @@ def test_export_is_made_for_use_and_leaves_the_weights_alone(make_network: MakeN
 def test_a_network_without_parameters_can_be_exported() -> None:
     model = onnx.load_from_string(export_onnx(nn.PixelUnshuffle(2), multiple=2))
     assert model.graph.node
+
+
+FOLDING = [name for name, o in OPERATIONS.items() if o.kind == "convolution" and has_folds(o.make(8, 8))]
+
+
+def _nodes(data: bytes) -> list[str]:
+    return [node.op_type for node in onnx.load_from_string(data).graph.node]
+
+
+@pytest.mark.parametrize("channels", [(3, 3), (3, 8)])
+@pytest.mark.parametrize("name", FOLDING)
+def test_branches_are_one_convolution_in_the_file(name: str, channels: tuple[int, int]) -> None:
+    layer = make_operation(name, *channels)
+    assert _nodes(export_onnx(layer)) == ["Conv"]
+    assert _nodes(export_onnx(layer, precision="fp16")) == ["Cast", "Conv", "Cast"]
+    assert has_folds(layer)
+
+
+def test_branches_that_were_not_folded_would_be_seen() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide, self.point = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            total: torch.Tensor = self.wide(x) + self.point(x)
+            return total
+
+    assert sorted(_nodes(export_onnx(Branches()))) == ["Add", "Conv", "Conv"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", FOLDING)
+def test_a_network_of_branches_gives_the_file_of_the_folded_one(
+    make_network: MakeNetwork, name: str, precision: str
+) -> None:
+    network = make_network(2, convolutions=(name,), attentions=("identity",), widths=(1.0,))
+    data = export_onnx(network, network.multiple, 2, precision)
+    assert data == export_onnx(fold_network(network), network.multiple, 2, precision)
+    plain = make_network(2, convolutions=("conv3x3",), attentions=("identity",), widths=(1.0,))
+    assert _nodes(data) == _nodes(export_onnx(plain, network.multiple, 2, precision))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert export_onnx(network, network.multiple, 2, precision) == data
 
 
 HALF_CASES = [(name, values) for name, space in spaces().items() for values in space.examples[:3:2]]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,16 @@ def test_a_bundle_is_found_restored_with_and_verified(finished: tuple[Path, dict
     done = millisight("restore", "denoise", "photos/a.png", "-o", "clear.png", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert Image.open(folder / "clear.png").size == (71, 90)
+    # The line says where it ran, and of another target than the bundle's default why.
+    assert f"on {SMOKE[5].removesuffix('-1t')}-" in done.stdout
+    assert "default" not in done.stdout
+    asked = millisight("restore", "denoise", "photos/a.png", "-o", "c.png", "--target", "cpu-openvino-fp32", cwd=folder)
+    if find_spec("openvino") is not None:
+        assert "cpu-openvino-fp32" in asked.stdout, asked.stderr
+        assert "as asked for; its default is cpu-onnxruntime-fp32" in asked.stdout
+    else:
+        assert asked.returncode == 1
+        assert "pip install" in asked.stderr
     checked = millisight(
         "verify", str(report["bundle"]), "--data", "photos:clean", "--at-least", "-90", "--json", cwd=folder
     )
@@ -100,6 +111,8 @@ def test_a_missing_package_is_named_with_its_remedy(tmp_path: Path) -> None:
         (("search", "--size", "big"), "WIDTHxHEIGHT"),
         (("search", "--budget-ms", "-3"), "--budget-ms"),
         (("restore", "denoise", "missing.png", "-o", "x.png"), "missing.png"),
+        (("restore", "denoise", __file__, "-o", "x.png", "--target", "cuda-nothing-fp8"), "cpu-onnxruntime-fp32"),
+        (("serve", "--target", "cuda-nothing-fp8"), "cpu-onnxruntime-fp32"),
         (("latency", "measure", "--out", "t.json", "--sizes", "512"), "WIDTHxHEIGHT"),
     ],
 )
@@ -144,10 +157,11 @@ def test_a_table_carried_home_is_searched_with_and_its_promise_timed_on_the_devi
     command = next(line for line in done.stdout.splitlines() if "time it there with" in line).split("millisight ")[1]
     timed = millisight(*command.split(), cwd=folder)
     assert timed.returncode == 0, timed.stderr
-    assert "budget 1000 ms: holds" in timed.stdout
+    assert "promises: " in timed.stdout
+    assert timed.stdout.rstrip().endswith("\nholds")
     assert "promised for Abacus 3000" in timed.stdout
     # Bundles that were timed are timed again with the same command.
-    again = millisight("verify", str(report["bundle"]), "--target", SMOKE[5], "--json", cwd=folder)
+    again = millisight("verify", str(report["bundle"]), "--targets", SMOKE[5], "--no-images", "--json", cwd=folder)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["timings"][0]["recorded_device"] != "Abacus 3000"
 
@@ -190,6 +204,21 @@ def test_a_latency_table_from_measuring_to_its_report(tmp_path: Path) -> None:
     assert "its timings say" in checked.stdout
     assert "--anew" in checked.stderr
     assert "Traceback" not in checked.stderr
+
+
+def test_targets_for_people_fit_a_terminal(tmp_path: Path) -> None:
+    done = millisight("targets", cwd=tmp_path)
+    assert max(map(len, done.stdout.splitlines())) <= 110
+    shown = done.stdout.split()
+    assert all(target["slug"] in shown or f"{target['slug']}," in shown for target in _targets(tmp_path))
+    lost = [target for target in _targets(tmp_path) if not target["available"]]
+    words = " ".join(shown)
+    assert all(str(target["missing"])[:40] in words for target in lost)
+
+
+def _targets(folder: Path) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(millisight("targets", "--json", cwd=folder).stdout)
+    return found
 
 
 def test_targets_for_machines(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from runtime.clock import clock_for, repeated
 from runtime.errors import EngineError
-from runtime.target import Target
+from runtime.target import TARGETS, Target
 
 
 class FakeWork:
@@ -25,14 +25,27 @@ class FakeWork:
     [
         ("cpu-onnxruntime-fp32-1t", "cpu"),
         ("cpu-onnxruntime-fp32-2t", "wall"),
+        ("cpu-openvino-int8-1t", "cpu"),
+        ("cpu-openvino-int8-2t", "wall"),
+        ("intelgpu-openvino-fp16", "wall"),
         ("cuda-onnxruntime-fp32", "wall"),
         ("cuda-onnxruntime-fp16", "wall"),
         ("cuda-tensorrt-fp32", "device"),
         ("cuda-tensorrt-fp16", "device"),
+        ("cuda-tensorrtrtx-fp16", "device"),
     ],
 )
 def test_each_target_has_its_clock(slug: str, name: str) -> None:
     assert clock_for(Target.parse(slug)).name == name
+
+
+@pytest.mark.parametrize("slug", TARGETS)
+def test_no_target_on_a_gpu_is_timed_by_the_processor(slug: str) -> None:
+    """The processor's time says nothing of what a GPU does meanwhile."""
+    for threads in (1, 2):
+        target = Target.parse(slug)
+        name = clock_for(target if target.on_gpu else Target.parse(f"{slug}-{threads}t")).name
+        assert (name == "cpu") == (not target.on_gpu and threads == 1)
 
 
 def test_the_clocks_of_this_host_are_those_of_the_system() -> None:

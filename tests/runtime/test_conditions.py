@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.conditions import device_name, read_conditions
+from runtime.conditions import device_name, intel_gpu_clocks, read_conditions
 from runtime.cuda import cuda_status
 from runtime.errors import TargetError
 from runtime.host import processor_name
@@ -10,6 +10,7 @@ from runtime.target import Target
 
 PROCESSOR = Target("cpu", "onnxruntime", "fp32", 1)
 GPU = Target("cuda", "tensorrt", "fp16")
+INTEL_GPU = Target("intelgpu", "openvino", "fp16")
 CPU0 = "sys/devices/system/cpu/cpu0/cpufreq"
 
 
@@ -70,3 +71,51 @@ def test_without_a_gpu_its_name_and_conditions_are_an_error() -> None:
             read(GPU)
         assert status.missing in str(caught.value)
         assert status.remedy in str(caught.value)
+
+
+def test_an_intel_gpu_is_not_asked_of_cuda() -> None:
+    missing = INTEL_GPU.missing()
+    if missing is None:
+        assert device_name(INTEL_GPU)
+        assert set(read_conditions(INTEL_GPU)) <= {"graphics_mhz", "graphics_max_mhz"}
+        return
+    for read in (device_name, read_conditions):
+        with pytest.raises(TargetError) as caught:
+            read(INTEL_GPU)
+        assert str(caught.value) == f"{missing.what}. {missing.remedy}."
+        assert "NVIDIA" not in str(caught.value)
+
+
+CARDS = "sys/class/drm"
+
+
+@pytest.mark.parametrize(
+    ("files", "clocks"),
+    [
+        ({}, {}),
+        ({"card0/device/vendor": "0x10de\n", "card0/gt_act_freq_mhz": "900\n"}, {}),
+        (
+            {
+                "card0/device/vendor": "0x10de\n",
+                "card1/device/vendor": "0x8086\n",
+                "card1/gt_act_freq_mhz": "350\n",
+                "card1/gt_max_freq_mhz": "1300\n",
+                "card1-DP-1/device/vendor": "0x8086\n",
+            },
+            {"graphics_mhz": "350", "graphics_max_mhz": "1300"},
+        ),
+        (
+            {
+                "card0/device/vendor": "0x8086\n",
+                "card0/device/tile0/gt0/freq0/act_freq": "0\n",
+                "card0/device/tile0/gt0/freq0/max_freq": "2450\n",
+            },
+            {"graphics_mhz": "0", "graphics_max_mhz": "2450"},
+        ),
+        ({"card0/device/vendor": "0x8086\n", "card0/gt_act_freq_mhz": "unknown\n"}, {}),
+    ],
+    ids=["none", "another maker's", "i915", "xe", "no number"],
+)
+def test_what_the_system_tells_of_an_intel_gpu(tmp_path: Path, files: dict[str, str], clocks: dict[str, str]) -> None:
+    root = _write(tmp_path, {f"{CARDS}/{name}": text for name, text in files.items()})
+    assert intel_gpu_clocks(root) == clocks

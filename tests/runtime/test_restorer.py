@@ -1,11 +1,29 @@
+import shutil
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime import Bundle, BundleError, EngineError, ImageError, Picture, Restorer, SizeContract, Target, TargetError
+from runtime import (
+    Bundle,
+    BundleError,
+    EngineError,
+    FallbackWarning,
+    ImageError,
+    Manifest,
+    Picture,
+    Restorer,
+    SizeContract,
+    Target,
+    TargetError,
+    list_targets,
+    usable_cores,
+    write_bundle,
+)
 from runtime.encode import to_uint8
 
 FloatArray = NDArray[np.float32]
@@ -42,10 +60,52 @@ def test_it_opens_bundles_paths_and_names(make_bundle: MakeBundle) -> None:
             restorer = Restorer.load(what, where)
             assert restorer.bundle == bundle
             assert restorer.target == Target("cpu", "onnxruntime", "fp32", 1)
-    assert Restorer.load(bundle).target.kind == "cpu-onnxruntime-fp32"
+    assert Restorer.load(bundle).target == Target("cpu", "onnxruntime", "fp32", usable_cores())
 
 
-@pytest.mark.parametrize("target", ["cuda-openvino-fp32", Target("cpu", "onnxruntime", "int8", 1), "nonsense"])
+def test_auto_is_the_default_and_never_silent_about_another_target(
+    make_bundle: MakeBundle, make_model: MakeModel
+) -> None:
+    usual = make_bundle("usual", make_model(kernel="identity"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Restorer.load(usual).target == Restorer.load(usual, "auto").target
+    far = make_bundle("far", make_model(kernel="identity"), default_target="cuda-nothing-fp32")
+    with pytest.warns(
+        FallbackWarning, match=r"runs on cpu-onnxruntime-fp32-\dt .*not on its default cuda-nothing-fp32"
+    ):
+        restorer = Restorer.load(far)
+    np.testing.assert_allclose(restorer.restore_array(_image(20, 21)), _image(20, 21), atol=1e-6)
+
+
+def test_a_named_target_never_falls_back(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    with pytest.raises(BundleError, match="no int8 file"):
+        Restorer.load(bundle, "cpu-onnxruntime-int8")
+    absent = [status.slug for status in list_targets() if not status.available and status.slug.endswith("-fp32")]
+    for slug in absent:
+        with pytest.raises(TargetError, match="not available here"):
+            Restorer.load(bundle, slug)
+    assert absent or shutil.which("nvidia-smi")  # a planted fault needs a target that is missing
+
+
+def test_each_precision_runs_its_own_file(
+    make_manifest: Callable[..., Manifest], make_model: MakeModel, tmp_path: Path
+) -> None:
+    models = {"fp32": "model.onnx", "int8": "model-int8.onnx"}
+    files = {
+        "model.onnx": make_model(kernel="identity"),
+        "model-int8.onnx": make_model(kernel="identity", quantized=True),
+    }
+    bundle = write_bundle(tmp_path / "b", make_manifest(models=models), files)
+    image = _image(20, 20)
+    np.testing.assert_allclose(Restorer.load(bundle, SLUG).restore_array(image), image, atol=1e-6)
+    rounded = Restorer.load(bundle, "cpu-onnxruntime-int8-1t").restore_array(image)
+    np.testing.assert_allclose(rounded, np.rint(image * 255) / 255, atol=1e-6)
+    assert np.abs(rounded - image).max() > 1e-3
+
+
+@pytest.mark.parametrize("target", ["cuda-openvino-fp32", Target("cpu", "onnxruntime", "fp8", 1), "nonsense"])
 def test_a_target_that_does_not_exist_is_refused(make_bundle: MakeBundle, target: Target | str) -> None:
     with pytest.raises(TargetError, match="cpu-onnxruntime-fp32"):
         Restorer.load(make_bundle(), target)
@@ -53,7 +113,7 @@ def test_a_target_that_does_not_exist_is_refused(make_bundle: MakeBundle, target
 
 def test_a_bundle_that_is_not_sound_is_refused(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
-    bundle.model_path.write_bytes(b"tampered")
+    bundle.model_path("fp32").write_bytes(b"tampered")
     with pytest.raises(BundleError, match="damaged"):
         Restorer.load(bundle.folder, SLUG)
 

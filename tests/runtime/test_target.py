@@ -31,9 +31,10 @@ def test_without_threads_every_usable_core_is_taken() -> None:
         "cpu-onnxruntime-fp32-0t",
         "cpu-onnxruntime-fp32--1t",
         "CPU-onnxruntime-fp32",
-        "cpu-openvino-fp32",
+        "cpu-openvino-fp16",
         "cpu-tensorrt-fp16",
-        "cpu-onnxruntime-int8",
+        "cpu-onnxruntime-int4",
+        "intelgpu-onnxruntime-fp32",
         "cuda-openvino-fp32",
         "cuda-tensorrt-int8",
         "rocm-onnxruntime-fp32",
@@ -49,7 +50,7 @@ def test_a_target_has_a_thread() -> None:
         Target("cpu", "onnxruntime", "fp32", 0)
 
 
-@pytest.mark.parametrize("slug", [slug for slug in TARGETS if slug.startswith("cuda-")])
+@pytest.mark.parametrize("slug", [slug for slug in TARGETS if not slug.startswith("cpu-")])
 def test_a_gpu_target_is_read_on_any_machine_and_has_no_threads(slug: str) -> None:
     target = Target.parse(slug)
     assert target.slug == target.kind == slug
@@ -59,13 +60,19 @@ def test_a_gpu_target_is_read_on_any_machine_and_has_no_threads(slug: str) -> No
         with pytest.raises(TargetError, match=f"takes no threads: write '{slug}', not '{slug}-{threads}t'"):
             Target.parse(f"{slug}-{threads}t")
     with pytest.raises(TargetError, match=f"takes no threads, got 2; write '{slug}'"):
-        Target("cuda", target.engine, target.precision, 2)
+        Target(target.device, target.engine, target.precision, 2)
 
 
-def test_a_processor_target_is_not_on_a_gpu() -> None:
-    target = Target.parse("cpu-onnxruntime-fp32-3t")
+@pytest.mark.parametrize("slug", [slug for slug in TARGETS if slug.startswith("cpu-")])
+def test_a_processor_target_is_not_on_a_gpu_and_has_threads(slug: str) -> None:
+    target = Target.parse(f"{slug}-3t")
     assert not target.on_gpu
-    assert (target.backend, target.precision, target.threads) == ("cpu-onnxruntime", "fp32", 3)
+    assert (target.kind, target.slug, target.threads) == (slug, f"{slug}-3t", 3)
+    assert f"{target.backend}-{target.precision}" == slug
+
+
+def test_every_device_has_targets() -> None:
+    assert {Target.parse(slug).device for slug in TARGETS} == {"cpu", "cuda", "intelgpu"}
 
 
 def test_targets_are_probed() -> None:

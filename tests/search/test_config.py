@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from models import ModelError
 from runtime import MillisightError, TargetError
+from runtime.target import TARGETS
 from search import RunConfig, RunError, SearchError, run_config
 from search.config import Plan, open_run
 
@@ -73,6 +74,17 @@ def test_overrides_and_seed_reach_the_stages() -> None:
 def test_unknown_names_are_refused(values: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         Plan(config(**values))
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_every_target_can_be_searched_for_but_those_in_int8(kind: str) -> None:
+    """Tables are measured on random weights, which nothing can be calibrated on."""
+    if not kind.endswith("-int8"):
+        assert Plan(config(target=kind)).target.kind == kind
+        return
+    other = kind.replace("int8", "fp32")
+    with pytest.raises(RunError, match=rf"search on {kind} is not possible: .* search on {other}, then `millisight ex"):
+        Plan(config(target=kind))
 
 
 def test_ids_differ_when_anything_differs_and_are_readable() -> None:

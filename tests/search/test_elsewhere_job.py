@@ -77,7 +77,7 @@ def test_the_report_says_so_too(finished: Finished) -> None:
     assert (report["measured_ms"], report["budget_share"], report["predicted_over_measured"]) == (None, None, None)
     assert 0 < report["predicted_ms"] <= report["budget_ms"]
     assert report["device"] == "Abacus 3000"
-    assert report["verify"] == f"millisight verify {report['bundle']} --target {GPU}"
+    assert report["verify"] == f"millisight verify {report['bundle']} --targets {GPU} --no-images"
     text = format_report(report)
     assert "not timed: the device is elsewhere" in text
     assert report["verify"] in text
@@ -160,10 +160,12 @@ def test_a_file_for_fp16_is_fp16_and_is_gated_here(
     chosen = far(pictures, target="cuda-tensorrt-fp16", **TINY)
     search_latency_aware(chosen, tmp_path, table=carried(chosen.target))
     bundle = Bundle.load(tmp_path / chosen.id / "bundle")
-    notes = {entry.key: entry.value for entry in onnx.load(bundle.model_path).metadata_props}
+    assert bundle.manifest.default_target == "cuda-tensorrt-fp16"
+    notes = {entry.key: entry.value for entry in onnx.load(bundle.model_path("fp16")).metadata_props}
     assert notes["millisight.precision"] == "fp16"
-    torch_db, fp16_db = (record.restored_db for record in bundle.manifest.quality)
-    assert [record.step for record in bundle.manifest.quality] == ["torch", "onnx-fp16"]
+    torch_db, fp32_db, fp16_db = (record.restored_db for record in bundle.manifest.quality)
+    assert [record.step for record in bundle.manifest.quality] == ["torch", "onnx-fp32", "onnx-fp16"]
+    assert abs(torch_db - fp32_db) <= 0.001
     assert 0 < abs(torch_db - fp16_db) <= 0.02
     image = np.random.default_rng(0).random((3, 45, 70), dtype=np.float32)
     assert Restorer.load(bundle, TARGET).restore_array(image).shape == (3, 45, 70)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -22,26 +23,37 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from runtime.bundle import Bundle, write_bundle
-from runtime.manifest import Lineage, Manifest
+from runtime.bundle import Bundle
+from runtime.bundle_writer import write_bundle
+from runtime.manifest import Manifest
+from runtime.records import Lineage
 from runtime.tiles import SizeContract
 
 START_LIMIT_S = 60.0
+REPOSITORY = Path(__file__).parents[2]
 
 
-def known_network(scale: int, gain: float) -> bytes:
+def known_network(scale: int, gain: float, precision: str = "fp32") -> bytes:
     """A network whose answer is `gain` times the input, every pixel repeated `scale` times on each axis."""
     weights = np.zeros((3 * scale * scale, 3, 3, 3), dtype=np.float32)
     for channel in range(3):
         weights[channel * scale**2 : (channel + 1) * scale**2, channel, 1, 1] = gain
-    nodes = [helper.make_node("Conv", ["image", "weights"], ["wide"], pads=[1, 1, 1, 1])]
+    nodes, entry = [], "image"
+    constants = [numpy_helper.from_array(weights, "weights")]
+    if precision == "int8":
+        entry = "seen"
+        nodes.append(helper.make_node("QuantizeLinear", ["image", "step", "zero"], ["levels"]))
+        nodes.append(helper.make_node("DequantizeLinear", ["levels", "step", "zero"], [entry]))
+        constants.append(numpy_helper.from_array(np.float32(1 / 255), "step"))
+        constants.append(numpy_helper.from_array(np.uint8(0), "zero"))
+    nodes.append(helper.make_node("Conv", [entry, "weights"], ["wide"], pads=[1, 1, 1, 1]))
     nodes.append(helper.make_node("DepthToSpace", ["wide"], ["restored"], blocksize=scale, mode="CRD"))
     graph = helper.make_graph(
         nodes,
         "known",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, "h", "w"])],
         [helper.make_tensor_value_info("restored", TensorProto.FLOAT, ["n", 3, "sh", "sw"])],
-        [numpy_helper.from_array(weights, "weights")],
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
@@ -49,21 +61,31 @@ def known_network(scale: int, gain: float) -> bytes:
 
 
 def write_known_bundle(
-    folder: Path, name: str, task: str, *, scale: int = 1, gain: float = 1.0, tile: int = 64, model: bytes | None = None
+    folder: Path,
+    name: str,
+    task: str,
+    *,
+    scale: int = 1,
+    gain: float = 1.0,
+    tile: int = 64,
+    model: bytes | None = None,
+    **fields: Any,
 ) -> Bundle:
     lineage = dict.fromkeys(("genotype", "table", "weights", "onnx", "config"), "0" * 64) | {"code_version": "test"}
-    manifest = Manifest(
-        name=name,
-        task=task,
-        scale=scale,
-        size=SizeContract(multiple=1, minimum=1, tile=(tile, tile), overlap=min(8, tile // 2), scale=scale),
-        receptive_field=3,
-        lineage=Lineage.model_validate(lineage),
-        method="by hand",
-        parameters=81 * scale * scale,
-        created="2026-01-01T00:00:00Z",
-    )
-    return write_bundle(folder, manifest, {"model.onnx": model or known_network(scale, gain)})
+    content = {
+        "name": name,
+        "task": task,
+        "scale": scale,
+        "size": SizeContract(multiple=1, minimum=1, tile=(tile, tile), overlap=min(8, tile // 2), scale=scale),
+        "receptive_field": 3,
+        "lineage": Lineage.model_validate(lineage),
+        "method": "by hand",
+        "parameters": 81 * scale * scale,
+        "created": "2026-01-01T00:00:00Z",
+    }
+    manifest = Manifest.model_validate(content | fields)
+    graphs = {file: model or known_network(scale, gain, precision) for precision, file in manifest.models.items()}
+    return write_bundle(folder, manifest, graphs)
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +117,15 @@ class Server:
 
 
 @contextmanager
-def running_server(folder: Path, roots: tuple[Path, ...], *, workers: int = 1, **settings: str) -> Iterator[Server]:
+def running_server(
+    folder: Path,
+    roots: tuple[Path, ...],
+    *,
+    workers: int = 1,
+    service: str = "serving.service:RestorationService",
+    cwd: Path = REPOSITORY,
+    **settings: str,
+) -> Iterator[Server]:
     """Starts `bentoml serve` as a user does, waits until it is ready, and stops it as a container runtime does."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -105,15 +135,14 @@ def running_server(folder: Path, roots: tuple[Path, ...], *, workers: int = 1, *
         "BENTOML_HOME": str(folder / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_CONFIG_OVERRIDES": f'{{"services": {{"RestorationService": {{"workers": {workers}}}}}}}',
-        "MILLISIGHT_BUNDLES": os.pathsep.join(map(str, roots)),
         "MILLISIGHT_TARGET": "cpu-onnxruntime-fp32-1t",
+        **({"MILLISIGHT_BUNDLES": os.pathsep.join(map(str, roots))} if roots else {}),
         **settings,
     }
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:RestorationService"]
+    command = [sys.executable, "-m", "bentoml", "serve", service]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    repository = Path(__file__).parents[2]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=repository, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
     server = Server(f"http://127.0.0.1:{port}", process, log)
     try:
         _wait_until_ready(server)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bundle import Bundle, write_bundle
+from runtime.bundle import Bundle
 from runtime.errors import BundleError, TargetError
-from runtime.manifest import LatencyRecord
+from runtime.host import usable_cores
+from runtime.records import LatencyRecord, SpeedRecord, StepRecord
 from serving.errors import ModelNotFoundError, SettingsError
 from serving.library import Library, discover
 from serving.settings import Settings
@@ -111,11 +112,67 @@ def test_what_was_not_timed_is_null_in_the_description(tmp_path: Path, make_bund
         target="cuda-tensorrt-fp16", device="Abacus 3000", height=64, width=64, predicted_ms=4.5, budget_ms=5.0,
         engine_version="tensorrt 9", date="2026-01-01",
     )  # fmt: skip
-    source = make_bundle(tmp_path / "made", "far", "derain")
-    manifest = source.manifest.model_copy(update={"latency": [record]})
-    write_bundle(tmp_path / "served", manifest, {"model.onnx": source.model_path.read_bytes()})
+    make_bundle(tmp_path / "served", "far", "derain", latency=[record])
     library = Library.load(Settings(bundles=(tmp_path / "served",), target="cpu-onnxruntime-fp32-1t"))
     (card,) = library.describe()
     (shown,) = card["latency"]
     assert shown["measured_ms"] is None
     assert (shown["device"], shown["predicted_ms"]) == ("Abacus 3000", 4.5)
+
+
+INT8 = "cpu-onnxruntime-int8"
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, make_bundle: Callable[..., Bundle]) -> Path:
+    """Three bundles whose fastest targets differ; nobody has that of the third."""
+    both = {"fp32": "model.onnx", "int8": "model-int8.onnx"}
+    speed = SpeedRecord(
+        target=f"{INT8}-2t", device="Some CPU", engine_version="x 1", batch=1, height=64, width=64, ms=1.5, spread=0.0,
+        date="2026-01-01",
+    )  # fmt: skip
+    steps = [
+        StepRecord(name="export", status="ok", db_lost=0.0),
+        StepRecord(name="fp16", status="skipped", why="no GPU"),
+    ]
+    make_bundle(tmp_path / "a", "usual", "derain", default_reason="nothing was faster")
+    make_bundle(tmp_path / "b", "small", "denoise", models=both, default_target=INT8, speed=[speed], steps=steps)
+    make_bundle(tmp_path / "c", "far", "derain", models=both, default_target="abacus-beads-fp32", speed=[speed])
+    return tmp_path
+
+
+def test_each_model_runs_on_its_own_target_and_the_log_says_why(mixed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "bentoml.service.millisight"):
+        library = Library.load(Settings(bundles=(mixed,)))
+    library.warm_up()
+    assert {model.name: model.restorer.target.kind for model in library.models} == {
+        "usual": "cpu-onnxruntime-fp32", "small": INT8, "far": INT8,
+    }  # fmt: skip
+    assert {model.restorer.target.threads for model in library.models} == {usable_cores()}
+    lines = {record.getMessage().split(" runs on ")[0]: record for record in caplog.records[:3]}
+    assert lines["usual"].levelname == "INFO"
+    assert "nothing was faster" in lines["usual"].getMessage()
+    assert lines["far"].levelname == "WARNING"
+    assert "not on its default abacus-beads-fp32: this release has no engine for it" in lines["far"].getMessage()
+
+
+def test_a_named_target_is_for_all_and_never_replaced(mixed: Path) -> None:
+    library = Library.load(Settings(bundles=(mixed,), target="cpu-onnxruntime-fp32-1t"))
+    assert {model.restorer.target.slug for model in library.models} == {"cpu-onnxruntime-fp32-1t"}
+    with pytest.raises(BundleError, match="no int8 file"):
+        Library.load(Settings(bundles=(mixed,), target=INT8))  # one of the three has none
+
+
+def test_the_description_tells_target_speed_and_steps(mixed: Path) -> None:
+    usual, small, far = Library.load(Settings(bundles=(mixed,))).describe()
+    assert (usual["target_reason"], usual["speed"], usual["steps"]) == ("nothing was faster", [], [])
+    assert small["target"].startswith(small["default_target"])
+    assert [(step["name"], step["status"], step["why"], step["db_lost"]) for step in small["steps"]] == [
+        ("export", "ok", "", 0.0),
+        ("fp16", "skipped", "no GPU", None),
+    ]
+    assert (small["speed"][0]["target"], small["speed"][0]["ms"]) == (f"{INT8}-2t", 1.5)
+    assert far["default_target"] == "abacus-beads-fp32"
+    assert far["target"].startswith(INT8)
+    assert "not on its default" in far["target_reason"]
+    assert all(set(step) == {"name", "status", "why", "db_lost"} for step in small["steps"])

@@ -12,7 +12,8 @@ from serving.settings import PREFIX, Settings
 
 
 def test_defaults_need_no_variable_and_put_the_users_runs_first() -> None:
-    assert Settings.from_environment({"HOME": "/x"}).bundles == (Path("runs"), Path("zoo"))
+    settings = Settings.from_environment({"HOME": "/x"})
+    assert (settings.bundles, settings.target) == ((Path("runs"), Path("zoo")), "auto")
 
 
 def test_every_field_is_read_from_its_variable() -> None:

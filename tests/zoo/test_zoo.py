@@ -39,9 +39,10 @@ def test_it_kept_its_budget_when_it_was_made(folder: Path) -> None:
         assert record.predicted_ms <= record.budget_ms
 
 
+@pytest.mark.parametrize("target", ["cpu-onnxruntime-fp32-1t", "auto"])
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_it_does_what_its_sample_shows(folder: Path) -> None:
-    restorer = Restorer.load(folder, "cpu-onnxruntime-fp32-1t")
+def test_it_does_what_its_sample_shows(folder: Path, target: str) -> None:
+    restorer = Restorer.load(folder, target)
     manifest = restorer.bundle.manifest
     degraded = read_image(folder / "sample-degraded.png").rgb
     shown = read_image(folder / "sample-restored.png").rgb
