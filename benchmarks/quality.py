@@ -1,9 +1,10 @@
 """dB of the zoo's bundles on public sets: `python -m benchmarks.quality --sets FOLDER`.
 
 FOLDER holds `CBSD68/`, `Set5/`, `Set14/` (clean images) and `Rain800_concat/` (clean and rainy side by side, of which
-the part that training held out is scored). Everything runs through `Restorer`, the code that serves. Noise is Gaussian,
-unclipped, seeded by image name; low-resolution images are rounded to 8 bits; conventions are the field's
-(RGB for denoising, luma for the others, border of `scale` pixels cut for super-resolution).
+the part that training held out is scored). Everything runs through `Restorer`, the code that serves: in float32, and
+on the target that each bundle names as its default. Noise is Gaussian, unclipped, seeded by image name; low-resolution
+images are rounded to 8 bits; conventions are the field's (RGB for denoising, luma for the others, border of `scale`
+pixels cut for super-resolution).
 """
 
 import argparse
@@ -16,22 +17,24 @@ from benchmarks.results import Row, write_results
 from runtime import Bundle, Restorer
 from tasks import Sample, Task, ValidationPair, evaluate, get_task, load_data, validation_pair, validation_pairs
 
+PLAIN = "cpu-onnxruntime-fp32"
+
 
 def main() -> None:
     """Score every bundle of zoo/ on the sets made for its task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=Path, required=True)
     parser.add_argument("--zoo", type=Path, default=Path("zoo"))
-    parser.add_argument("--target", default="cpu-onnxruntime-fp32")
     parser.add_argument("--limit", type=int, default=1000, help="images per set, to try the script out")
     arguments = parser.parse_args()
     rows: list[Row] = []
     for folder in sorted(path for path in arguments.zoo.iterdir() if (path / "manifest.json").is_file()):
-        restorer = Restorer.load(Bundle.load(folder), arguments.target)
-        manifest = restorer.bundle.manifest
-        task = get_task(manifest.task, manifest.scale)
+        bundle = Bundle.load(folder)
+        plain, served = (Restorer.load(bundle, target) for target in (PLAIN, bundle.manifest.default_target))
+        task = get_task(bundle.manifest.task, bundle.manifest.scale)
         for name, pairs in _sets(task, arguments.sets, arguments.limit).items():
-            quality = evaluate(task, pairs, restorer.restore_array, f"{folder.name} on {name}")
+            quality = evaluate(task, pairs, plain.restore_array, f"{folder.name} on {name}")
+            again = evaluate(task, pairs, served.restore_array, f"{folder.name} on {name}, as served")
             rows.append(
                 {
                     "bundle": folder.name,
@@ -41,6 +44,8 @@ def main() -> None:
                     "input dB": quality.degraded_db,
                     "restored dB": quality.restored_db,
                     "gain dB": quality.restored_db - quality.degraded_db,
+                    "served on": bundle.manifest.default_target,
+                    "served dB": again.restored_db,
                 }
             )
     write_results("quality", "make bench-quality SETS=FOLDER", rows)

@@ -69,12 +69,17 @@ def member_report(
         "validation_images": quality.images,
         "bundle": str(bundle.folder),
         "serve": serve_command(bundle.folder),
-    } | ({"verify": _command("verify", bundle.folder, "--targets", latency.target, "--no-images")} if ms is None else {})
+    } | ({"verify": verify_command(bundle.folder, latency.target)} if ms is None else {})
 
 
 def family_report(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The reports of several networks of one search as one: what they share, and `members` in order of budgets."""
     return {**{name: members[0][name] for name in SHARED}, "members": list(members)}
+
+
+def verify_command(folder: Path, target: str) -> str:
+    """What times a bundle against its promise, on the device that it was made for."""
+    return _command("verify", folder, "--targets", target, "--no-images")
 
 
 def serve_command(folder: Path) -> str:
