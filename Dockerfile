@@ -1,4 +1,4 @@
-# The service alone: onnxruntime on the CPU, no torch, no compiler, no root.
+# The service alone: ONNX Runtime and OpenVINO on the CPU, no torch, no compiler, no root.
 #   docker build -t millisight .
 #   docker run --rm -p 3000:3000 millisight
 #   docker run --rm -p 3000:3000 -v "$PWD/runs:/app/runs:ro" millisight     # your own bundles come before the zoo
@@ -18,7 +18,7 @@ COPY search/ search/
 COPY serving/ serving/
 COPY tasks/ tasks/
 COPY training/ training/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --constraint constraints.txt ".[serve,cpu]"
+RUN --mount=type=cache,target=/root/.cache/pip pip install --constraint constraints.txt ".[serve,cpu,openvino]"
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="millisight" \

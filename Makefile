@@ -68,8 +68,8 @@ search-latency-aware: install ## measure, search, train, export; METHOD= TASK= S
 	  $(if $(BUDGET_MS),--budget-ms '$(BUDGET_MS)') $(if $(DATA),--data '$(DATA)') \
 	  $(if $(TEACHER),--teacher '$(TEACHER)')
 
-serve: install ## HTTP service with your bundles in runs/ and those of zoo/; HOST= PORT= TARGET=
-	@$(BIN)/millisight serve --host '$(HOST)' --port '$(PORT)' --target '$(TARGET)'
+serve: install ## HTTP service with your bundles in runs/ and those of zoo/, each on its fastest target; HOST= PORT= TARGET=
+	@$(BIN)/millisight serve --host '$(HOST)' --port '$(PORT)' $(if $(filter-out file,$(origin TARGET)),--target '$(TARGET)')
 
 bench: bench-quality bench-latency bench-engines ## every benchmark; each writes benchmarks/results/<name>.json
 

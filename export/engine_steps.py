@@ -1,7 +1,7 @@
 """The steps that make engines and run graphs on targets; and what all of them take, measured in turns."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from export.ahead import Profile, build_ahead
 from export.choose import RULES, Candidate, Choice, Timed, choose_default, time_candidates
@@ -127,9 +127,14 @@ class EngineSteps:
         ms = {f"run {candidate.target.kind}": single.get(candidate.target.slug) for candidate in candidates}
         self.steps = [step.model_copy(update={"ms": ms.get(step.name)}) for step in self.steps]
         records = [entry.record for entry in timed]
-        if not single:
-            return records, None, said["left_out"]
-        return records, choose_default(timed, candidates, promised_kind(manifest)), said["left_out"]
+        return records, self._choice(timed, bool(single)), said["left_out"]
+
+    def _choice(self, timed: Sequence[Timed], any_single: bool) -> Choice | None:
+        """The fastest; but a bundle that was made for a device elsewhere stays with it, which nothing here beats."""
+        promised = promised_kind(self._subject.bundle.manifest)
+        if Target.parse(promised).missing() is not None:
+            return Choice(promised, f"made for {promised}, which is not here: nothing was compared with it")
+        return choose_default(timed, self._candidates, promised) if any_single else None
 
     def _stored(self, target: Target) -> StoredEngine | None:
         """The engine that was just built for a target, where the store has put it."""

@@ -57,7 +57,7 @@ def serve(
     target: TargetOption = AUTO,
 ) -> None:
     """Serve bundles over HTTP with BentoML. Further settings: the MILLISIGHT_ variables in docs/serving.md."""
-    require("bentoml", "serve,cpu")
+    require("bentoml", "serve,cpu,openvino")
     where = usage(lambda: _parse(target), "--target")
     # BentoML reports usage to its makers unless told otherwise before it starts.
     environment = {"BENTOML_DO_NOT_TRACK": "True", **os.environ, "MILLISIGHT_TARGET": where.slug if where else AUTO}

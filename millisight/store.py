@@ -98,7 +98,7 @@ def tag_of(bundle: Bundle) -> str:
 
 def _bentoml() -> Any:
     """BentoML, imported at the moment it is needed and told to report nothing to its makers."""
-    require("bentoml", "serve,cpu")
+    require("bentoml", "serve,cpu,openvino")
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     import bentoml
 

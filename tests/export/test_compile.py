@@ -15,8 +15,8 @@ import torch
 from export import Compiled, GateError, StepStore, Subject, compile_bundle, extend_bundle
 from export.graphs import digest
 from export.targets import plan_targets
-from runtime import Bundle, Restorer, StabilityRule, list_targets
-from runtime.records import Precision
+from runtime import Bundle, Restorer, StabilityRule, Target, list_targets
+from runtime.records import Precision, without_threads
 from tests.export.subjects import CPU, make_subject, swapped_channels, tiny_network
 
 ROOT = Path(__file__).parent.parent.parent
@@ -251,6 +251,11 @@ def test_a_promise_in_fp16_keeps_its_file_and_gets_an_fp32_one_beside_it(tmp_pat
     manifest = found.bundle.manifest
     assert manifest.models == {"fp32": "model-fp32.onnx", "fp16": "model.onnx"}
     assert manifest.lineage.onnx == manifest.files["model.onnx"][:16]
+    # The processor was timed, and is no match for a device that was not.
+    assert {without_threads(entry.target) for entry in manifest.speed} == {"cpu-onnxruntime-fp32"}
+    if Target.parse("cuda-tensorrt-fp16").missing() is not None:
+        assert manifest.default_target == "cuda-tensorrt-fp16"
+        assert "made for cuda-tensorrt-fp16, which is not here" in manifest.default_reason
     bare = replace(subject, bundle=extend_bundle(found.bundle, elsewhere, {}), network=None)
     with pytest.raises(GateError, match="holds no fp32 graph to compare with, only fp16; export its run"):
         compiled(bare, "cpu-onnxruntime-fp32")

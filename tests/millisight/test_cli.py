@@ -132,6 +132,7 @@ def test_a_budget_that_cannot_be_met_names_the_fastest(finished: tuple[Path, dic
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_table_carried_home_is_searched_with_and_its_promise_timed_on_the_device(
     finished: tuple[Path, dict[str, object]],
 ) -> None:
@@ -174,6 +175,7 @@ def test_no_bundle_for_a_task_lists_what_is_there(finished: tuple[Path, dict[str
     assert "denoise-autoderain" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_latency_table_from_measuring_to_its_report(tmp_path: Path) -> None:
     measure = (
         "latency", "measure", "--out", "table.json", "--preset", "smoke", "--sizes", "64x48,32x32", *SMOKE[4:6],

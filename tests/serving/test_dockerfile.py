@@ -50,7 +50,7 @@ def test_every_package_of_the_wheel_is_copied() -> None:
     extras = set(project["project"]["optional-dependencies"])
     installed = re.search(r'"\.\[([a-z,]+)\]"', DOCKERFILE)
     assert installed is not None
-    assert set(installed[1].split(",")) == {"serve", "cpu"} <= extras
+    assert set(installed[1].split(",")) == {"serve", "cpu", "openvino"} <= extras
 
 
 def test_it_runs_the_service_without_root_and_asks_whether_it_is_ready() -> None:
