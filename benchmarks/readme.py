@@ -14,6 +14,7 @@ from runtime import Bundle, Manifest, StepRecord
 from search import format_report
 
 README = Path(__file__).parent.parent / "README.md"
+ENGINE_BASE = "cpu-onnxruntime-fp32"
 ZOO = Path(__file__).parent.parent / "zoo"
 
 
@@ -161,20 +162,26 @@ def _verdict(step: StepRecord | None) -> str:
 def _engines() -> str:
     content = _results("engines")
     named = ("bundle", "engine", "ms per megapixel")
-    ratios = ("times faster than ONNX Runtime fp32", "times faster than eager torch")
-    rows = [
-        {name: row[name] for name in named}
-        | {name: row[name] for name in ratios}
-        | {
-            "dB lost": "-" if row["dB lost"] is None else f"{round(row['dB lost'], 3) + 0.0:.3f}",
-            "default": row["default"],
+    by_bundle: dict[str, dict[str, Any]] = {}
+    for row in content["rows"]:
+        by_bundle.setdefault(row["bundle"], {})[row["engine"]] = row
+    rows = []
+    for name, engines in by_bundle.items():
+        default = next(row for row in engines.values() if row["default"])
+        speeds = {
+            f"{engine} x": f"{row['times faster than ONNX Runtime fp32']:.2f}"
+            for engine, row in engines.items()
+            if engine != ENGINE_BASE
         }
-        for row in content["rows"]
-    ]
+        lost = f"{round(default['dB lost'], 3) + 0.0:.3f}"
+        ms = f"{engines[ENGINE_BASE]['ms per megapixel']:.0f}"
+        rows.append(
+            {"bundle": name, f"{ENGINE_BASE} ms/MP": ms, **speeds, "default": default["engine"], "dB lost": lost}
+        )
     error = max(row["error %"] for row in content["rows"])
     notes = f" {content['notes']}" if content["notes"] else ""
     return (
-        f"{markdown(rows)}\n\n(one tile at a time, one thread, {content['machine']['device']}, {content['date']}; all "
+        f"{markdown(rows)}\n\n(milliseconds per megapixel of input, and how many times faster the others are; one tile at a time, one thread, {content['machine']['device']}, {content['date']}; all "
         f"of a bundle in turns, standard errors up to {error:.1f} %; `{content['command']}`){notes}"
     )
 
