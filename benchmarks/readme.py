@@ -161,7 +161,6 @@ def _verdict(step: StepRecord | None) -> str:
 
 def _engines() -> str:
     content = _results("engines")
-    named = ("bundle", "engine", "ms per megapixel")
     by_bundle: dict[str, dict[str, Any]] = {}
     for row in content["rows"]:
         by_bundle.setdefault(row["bundle"], {})[row["engine"]] = row
@@ -180,10 +179,12 @@ def _engines() -> str:
         )
     error = max(row["error %"] for row in content["rows"])
     notes = f" {content['notes']}" if content["notes"] else ""
-    return (
-        f"{markdown(rows)}\n\n(milliseconds per megapixel of input, and how many times faster the others are; one tile at a time, one thread, {content['machine']['device']}, {content['date']}; all "
-        f"of a bundle in turns, standard errors up to {error:.1f} %; `{content['command']}`){notes}"
+    said = (
+        "milliseconds per megapixel of input, and how many times faster the others are; one tile at a time, one thread, "
+        f"{content['machine']['device']}, {content['date']}; all of a bundle in turns, standard errors up to "
+        f"{error:.1f} %; `{content['command']}`"
     )
+    return f"{markdown(rows)}\n\n({said}){notes}"
 
 
 def _manifests() -> list[tuple[str, Manifest]]:
