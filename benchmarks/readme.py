@@ -180,8 +180,8 @@ def _engines() -> str:
     error = max(row["error %"] for row in content["rows"])
     notes = f" {content['notes']}" if content["notes"] else ""
     said = (
-        "milliseconds per megapixel of input, and how many times faster the others are; one tile at a time, one thread, "
-        f"{content['machine']['device']}, {content['date']}; all of a bundle in turns, standard errors up to "
+        "milliseconds per megapixel of input, and how many times faster the others are; one tile at a time, one "
+        f"thread, {content['machine']['device']}, {content['date']}; all of a bundle in turns, standard errors up to "
         f"{error:.1f} %; `{content['command']}`"
     )
     return f"{markdown(rows)}\n\n({said}){notes}"
