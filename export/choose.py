@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import nn
 
-from export.onnx_graph import export_onnx
+from export.anchor import anchor_for
 from runtime import (
     SpeedRecord,
     StabilityRule,
@@ -36,9 +34,6 @@ RULES: Mapping[int, StabilityRule] = {
     8: StabilityRule(min_runs=4, max_runs=10, tolerance=0.03, max_seconds=5.0),
 }
 """Tiles at a time -> when their timings count as settled."""
-_ANCHOR_CHANNELS = 32
-_ANCHOR_SIDES = {"cpu": 80}
-_GPU_ANCHOR_SIDE = 1024
 _PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -194,15 +189,9 @@ def _sit(
 
 
 def _anchor(target: Target) -> Callable[[], float]:
-    """A few milliseconds of convolutions, whose time tells how fast the device is just now."""
-    plain = "fp16" if target.precision == "fp16" else "fp32"
-    where = Target(target.device, target.engine, plain, target.threads)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers: list[nn.Module] = [nn.Conv2d(3, _ANCHOR_CHANNELS, 3, padding=1), nn.ReLU()]
-        for _ in range(3):
-            layers += [nn.Conv2d(_ANCHOR_CHANNELS, _ANCHOR_CHANNELS, 3, padding=1), nn.ReLU()]
-        network = nn.Sequential(*layers, nn.Conv2d(_ANCHOR_CHANNELS, 3, 3, padding=1))
-    side = _ANCHOR_SIDES.get(target.device, _GPU_ANCHOR_SIDE)
+    """The anchor on an engine of the device; it has no int8 form."""
+    graph, side = anchor_for(target)
+    precision = "fp16" if target.precision == "fp16" else "fp32"
+    where = Target(target.device, target.engine, precision, target.threads)
     image = np.random.default_rng(0).random((1, 3, side, side), dtype=np.float32)
-    return open_engine(export_onnx(network, precision=plain), where).timer(image)
+    return open_engine(graph, where).timer(image)

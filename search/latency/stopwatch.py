@@ -5,18 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import nn
 
-from export import export_onnx
+from export.anchor import anchor_for
 from runtime import AnchorTiming, StabilityRule, Target, Timing, open_engine, time_interleaved
 from search.latency.table import Measured
-
-ANCHOR_CHANNELS = 32
-ANCHOR_SIDE = 80
-"""Side of the anchor's input in pixels: a few milliseconds of work on a processor."""
-GPU_ANCHOR_SIDE = 1024
-"""A GPU needs more pixels for that."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +33,8 @@ class Subject:
 
 def anchor(target: Target) -> Subject:
     """Convolutions whose time tells how fast the machine is just now."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers: list[nn.Module] = [nn.Conv2d(3, ANCHOR_CHANNELS, 3, padding=1), nn.ReLU()]
-        for _ in range(3):
-            layers += [nn.Conv2d(ANCHOR_CHANNELS, ANCHOR_CHANNELS, 3, padding=1), nn.ReLU()]
-        network = nn.Sequential(*layers, nn.Conv2d(ANCHOR_CHANNELS, 3, 3, padding=1))
-    side = GPU_ANCHOR_SIDE if target.on_gpu else ANCHOR_SIDE
-    return Subject("anchor", export_onnx(network, precision=target.precision), (side, side))
+    graph, side = anchor_for(target)
+    return Subject("anchor", graph, (side, side))
 
 
 def time_graphs(
