@@ -50,10 +50,11 @@ def _main_job() -> str:
     places = {"bundle": "bundle", "latency_report": "latency/latency.html"}
     shown = {**row, "serve": "millisight serve runs/<id>/bundle"}
     shown |= {name: f"runs/<id>/{place}" for name, place in places.items()}
+    shown_text = format_report(shown).replace("'runs/<id>'", "runs/<id>")  # no shell reads it here
     cores = content["machine"]["cores"]
     notes = f" {content['notes']}" if content["notes"] else ""
     return (
-        f"```text\n{format_report(shown)}\n```\n\n"
+        f"```text\n{shown_text}\n```\n\n"
         f"({row['minutes']:.1f} minutes on {cores} cores, {content['date']}; `{content['command']}`){notes}"
     )
 

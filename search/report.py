@@ -124,6 +124,7 @@ def _format_member(report: dict[str, Any]) -> str:
         ),
         ("bundle", report["bundle"]),
         ("serve it with", report["serve"]),
+        ("compile it with", _command("export", Path(report["bundle"]).parent)),
         *([("time it there with", report["verify"])] if "verify" in report else []),
         *_latency_page(report),
     ]
