@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from runtime.bundle import Bundle
 from runtime.errors import TargetError
+from runtime.host import int8_overflows
 from runtime.manifest import Manifest
 from runtime.records import without_threads
 from runtime.requirements import Missing
@@ -12,6 +14,7 @@ from runtime.target import TARGETS, Target
 
 __all__ = ["AUTO", "Choice", "choose_target"]
 
+_ROOT = Path("/")
 AUTO = "auto"
 """What is written in place of a target's slug."""
 
@@ -31,19 +34,24 @@ class Choice:
     fallback: bool = False
 
 
-def choose_target(bundle: Bundle) -> Choice:
+def choose_target(bundle: Bundle, root: Path = _ROOT) -> Choice:
     """The bundle's default target if this machine has it, else the next best.
 
     The order: the recorded default, then the other targets that were timed where the bundle was made, by their time,
     then every other target, those of ONNX Runtime on the processor first. A target counts if the bundle has a graph in
-    its precision, no gate refused it when the bundle was made, and nothing that it needs is missing here.
+    its precision, no gate refused it when the bundle was made, and nothing that it needs is missing here. int8 on a
+    processor counts only where its sums cannot overflow, which the gates of another machine say nothing of.
+
+    Args:
+        bundle: Loaded.
+        root: Where `proc` is found; only tests change it.
 
     Raises:
         TargetError: If none is left; says of each what is missing.
     """
     manifest, missing = bundle.manifest, dict[str, Missing]()
     for kind, reason in _candidates(manifest):
-        fault = _fault(manifest, kind)
+        fault = _fault(manifest, kind, root)
         if fault is not None:
             missing[kind] = fault
             continue
@@ -82,7 +90,7 @@ def _candidates(manifest: Manifest) -> Iterator[tuple[str, str]]:
             yield kind, "the bundle was never timed on it"
 
 
-def _fault(manifest: Manifest, kind: str) -> Missing | None:
+def _fault(manifest: Manifest, kind: str, root: Path) -> Missing | None:
     """Why a target cannot be taken, or None."""
     precision = kind.rpartition("-")[2]
     if kind not in TARGETS:
@@ -92,4 +100,9 @@ def _fault(manifest: Manifest, kind: str) -> Missing | None:
     for step in manifest.steps:
         if step.name == f"run {kind}" and step.status in ("failed", "dropped"):
             return Missing(f"a gate refused it ({step.why.rstrip('.')})", "`millisight export` tries it again")
+    if kind.startswith("cpu-") and precision == "int8" and int8_overflows(root):
+        return Missing(
+            "this processor has no VNNI, and without it sums of int8 products may overflow",
+            f"Check it with `millisight verify --targets {kind}`, and name the target if it holds",
+        )
     return Target.parse(kind).missing()

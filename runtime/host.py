@@ -9,7 +9,16 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["HostInfo", "describe_host", "package_versions", "processor_name", "read_lines", "usable_cores"]
+__all__ = [
+    "HostInfo",
+    "describe_host",
+    "int8_overflows",
+    "package_versions",
+    "processor_flags",
+    "processor_name",
+    "read_lines",
+    "usable_cores",
+]
 
 _ROOT = Path("/")
 
@@ -113,6 +122,29 @@ def processor_name(root: Path = _ROOT) -> str:
             return value.strip()
     # Arm kernels and other systems give no model name in that file.
     return platform.processor() or platform.machine() or "unknown processor"
+
+
+def processor_flags(root: Path = _ROOT) -> frozenset[str]:
+    """Instruction sets of the processor by the kernel's names; none where the system does not say.
+
+    Args:
+        root: Where `proc` is found; only tests change it.
+    """
+    for line in read_lines(root / "proc/cpuinfo"):
+        key, _, value = line.partition(":")
+        if key.strip() in {"flags", "Features"}:  # x86 and Arm
+            return frozenset(value.split())
+    return frozenset()
+
+
+def int8_overflows(root: Path = _ROOT) -> bool:
+    """Whether sums of two int8 products may overflow: on x86 without VNNI, where they are kept in 16 bits.
+
+    Args:
+        root: Where `proc` is found; only tests change it.
+    """
+    flags = processor_flags(root)
+    return "sse2" in flags and not flags & {"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"}
 
 
 def _cgroup_quota(root: Path) -> float | None:

@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 
 from runtime.doctor.finding import Finding, Section
-from runtime.host import processor_name, read_lines, usable_cores
+from runtime.host import processor_flags, processor_name, usable_cores
 
 __all__ = ["look_at_machine"]
 
@@ -28,7 +28,7 @@ def look_at_machine(root: Path = _ROOT) -> Section:
             Finding(subject="python", state="ok", detail=f"{platform.python_version()} on {system}"),
             Finding(subject="processor", state="ok", detail=processor_name(root)),
             Finding(subject="cores", state="ok", detail=_cores(root)),
-            *_instructions(_flags(root)),
+            *_instructions(processor_flags(root)),
         ),
     )
 
@@ -38,15 +38,6 @@ def _cores(root: Path) -> str:
     if usable >= there:
         return f"{usable} usable"
     return f"{usable} usable of {there}: the affinity of this process or a quota of its cgroup leaves no more"
-
-
-def _flags(root: Path) -> frozenset[str]:
-    """Instruction sets by the kernel's names; none where the system does not say."""
-    for line in read_lines(root / "proc/cpuinfo"):
-        key, _, value = line.partition(":")
-        if key.strip() in {"flags", "Features"}:  # x86 and Arm
-            return frozenset(value.split())
-    return frozenset()
 
 
 def _instructions(flags: frozenset[str]) -> tuple[Finding, ...]:
