@@ -1,12 +1,15 @@
 """How the bundles of zoo/ were made: `python -m benchmarks.zoo denoise --data-root DATA`.
 
 DATA holds `train_clean/` (folders of clean photographs) and `train_rain/Rain800_concat` (clean and rainy side by
-side). Interrupt it at any time; the same command goes on. `--install` copies the finished bundle to zoo/.
+side). Interrupt it at any time; the same command goes on. The run is exported with `millisight export`, which adds fp16
+and int8 and chooses the default target. `--install` copies the finished bundle to zoo/.
 """
 
 import argparse
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -25,6 +28,11 @@ RAIN_NOTE = (
     "The 578 training pairs of Rain800 (Zhang et al., ID-CGAN; nine tenths for training, one tenth held out), and "
     "BSDS500 photographs under synthetic streaks. Both sets are for research only and are not part of this project."
 )
+
+
+CPU_ONLY = "cpu-onnxruntime-fp32,cpu-onnxruntime-int8,cpu-openvino-fp32,cpu-openvino-int8"
+EXPORTED = {"super-resolution-x2": CPU_ONLY}
+"""Bundle to its targets where that is not `auto`: with an fp16 file this one would be larger than 4 MB."""
 
 
 def zoo_configs(data_root: str) -> dict[str, RunConfig]:
@@ -66,6 +74,9 @@ def main() -> None:
     command = f"python -m benchmarks.zoo {arguments.bundle} --data-root DATA"
     report = search_latency_aware(config, arguments.out, command=command)
     print(format_report(report))
+    run, targets = Path(report["bundle"]).parent, EXPORTED.get(arguments.bundle, "auto")
+    export = [sys.executable, "-m", "millisight.cli", "export", os.fspath(run), "--targets", targets]
+    subprocess.run(export, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if arguments.install:
         place = Path("zoo") / arguments.bundle
         shutil.rmtree(place, ignore_errors=True)
