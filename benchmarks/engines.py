@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from benchmarks.results import Row, write_results
 from models import Genotype, build_network
 from runtime import Bundle, StabilityRule, Target, clock_for, list_targets, open_engine, time_interleaved
+from runtime.target import PLAIN
 from search.latency.stopwatch import anchor
 
-PLAIN = "cpu-onnxruntime-fp32"
 EAGER = "eager torch"
 EAGER_LAST = "eager torch, channels last"
 RULE = StabilityRule(warmup=2, min_runs=12, max_runs=40, tolerance=0.01, max_seconds=40.0)

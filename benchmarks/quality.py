@@ -15,9 +15,8 @@ import numpy as np
 
 from benchmarks.results import Row, write_results
 from runtime import Bundle, Restorer
+from runtime.target import PLAIN
 from tasks import Sample, Task, ValidationPair, evaluate, get_task, load_data, validation_pair, validation_pairs
-
-PLAIN = "cpu-onnxruntime-fp32"
 
 
 def main() -> None:

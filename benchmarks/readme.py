@@ -11,10 +11,10 @@ from typing import Any
 
 from benchmarks.results import FOLDER, markdown
 from runtime import Bundle, Manifest, StepRecord
+from runtime.target import PLAIN
 from search import format_report
 
 README = Path(__file__).parent.parent / "README.md"
-ENGINE_BASE = "cpu-onnxruntime-fp32"
 ZOO = Path(__file__).parent.parent / "zoo"
 
 
@@ -171,13 +171,11 @@ def _engines() -> str:
         speeds = {
             f"{engine} x": f"{row['times faster than ONNX Runtime fp32']:.2f}"
             for engine, row in engines.items()
-            if engine != ENGINE_BASE
+            if engine != PLAIN
         }
         lost = f"{round(default['dB lost'], 3) + 0.0:.3f}"
-        ms = f"{engines[ENGINE_BASE]['ms per megapixel']:.0f}"
-        rows.append(
-            {"bundle": name, f"{ENGINE_BASE} ms/MP": ms, **speeds, "default": default["engine"], "dB lost": lost}
-        )
+        ms = f"{engines[PLAIN]['ms per megapixel']:.0f}"
+        rows.append({"bundle": name, f"{PLAIN} ms/MP": ms, **speeds, "default": default["engine"], "dB lost": lost})
     error = max(row["error %"] for row in content["rows"])
     notes = f" {content['notes']}" if content["notes"] else ""
     said = (

@@ -11,7 +11,7 @@ from export.errors import GateError
 from models import Network, restore_whole
 from runtime import Engine, StepRecord
 from tasks.batches import ValidationPair
-from tasks.parity import BOUNDS, Parity, remember, verdict
+from tasks.parity import BOUNDS, Parity, finite, remember, verdict
 from tasks.parity import compare as compare_functions
 from tasks.task import Task
 
@@ -65,10 +65,10 @@ class Gate:
             file=file,
             source=source,
             reference=self.name,
-            max_difference=_finite(parity.max_difference),
-            mean_difference=_finite(parity.mean_difference),
-            reference_db=_finite(parity.reference_db),
-            db_lost=_finite(parity.db_lost),
+            max_difference=finite(parity.max_difference),
+            mean_difference=finite(parity.mean_difference),
+            reference_db=finite(parity.reference_db),
+            db_lost=finite(parity.db_lost),
             images=len(self.pairs),
         )
 
@@ -133,8 +133,3 @@ def images_hash(images: Sequence[NDArray[np.float32]]) -> str:
         digest.update(str(image.shape).encode())
         digest.update(image.tobytes())
     return digest.hexdigest()[:16]
-
-
-def _finite(value: float | None) -> float | None:
-    """What a record can hold: it has no infinities."""
-    return value if value is not None and np.isfinite(value) else None

@@ -3,6 +3,7 @@
 import importlib
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from export.errors import ExportError
 
@@ -48,9 +49,7 @@ def read_model(model: bytes) -> onnx.ModelProto:
     """
     try:
         return onnx.load_from_string(model)
-    except Exception as error:  # protobuf's DecodeError has no stable home
-        if type(error).__name__ != "DecodeError":
-            raise
+    except DecodeError as error:
         raise ExportError(f"these bytes are no ONNX file ({error}); pass what export_onnx returned") from error
 
 

@@ -7,7 +7,7 @@ from export.errors import ExportError
 from runtime import Manifest, Target, usable_cores
 from runtime.records import without_threads
 from runtime.requirements import import_tensorrt
-from runtime.target import TARGETS
+from runtime.target import PLAIN, TARGETS
 
 AUTO = "auto"
 """Every target that this machine can run."""
@@ -76,7 +76,7 @@ def promised_threads(manifest: Manifest) -> int:
 
 def promised_kind(manifest: Manifest) -> str:
     """The target, without threads, that the bundle was made for."""
-    return without_threads(manifest.latency[0].target) if manifest.latency else "cpu-onnxruntime-fp32"
+    return without_threads(manifest.latency[0].target) if manifest.latency else PLAIN
 
 
 def _named(slug: str, threads: int) -> Target:

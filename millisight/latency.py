@@ -7,6 +7,7 @@ import typer
 
 from millisight.console import print_json, print_table, require, usage
 from runtime import MillisightError, Target
+from runtime.target import PLAIN
 
 if TYPE_CHECKING:
     from search.latency.table import LatencyTable
@@ -24,7 +25,7 @@ class TableDoesNotHoldError(MillisightError):
 @app.command()
 def measure(
     out: Annotated[Path, typer.Option(help="the table's JSON file; what is new is added to one that is there")],
-    target: Annotated[str, typer.Option(help="see `millisight targets`")] = "cpu-onnxruntime-fp32",
+    target: Annotated[str, typer.Option(help="see `millisight targets`")] = PLAIN,
     task: Annotated[str, typer.Option(help="derain, denoise or super-resolution")] = "denoise",
     scale: Annotated[int | None, typer.Option(help="2 or 4, for super-resolution")] = None,
     method: Annotated[str, typer.Option(help="its space is measured; see `millisight methods`")] = "autoderain",

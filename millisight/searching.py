@@ -11,6 +11,7 @@ import typer
 
 from millisight.console import print_facts, print_json, require, usage
 from runtime import Target
+from runtime.target import PLAIN
 
 
 def methods(as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False) -> None:
@@ -68,7 +69,7 @@ def search(
     task: Annotated[str, typer.Option(help="derain, denoise or super-resolution")] = "denoise",
     scale: Annotated[int | None, typer.Option(help="2 or 4, for super-resolution")] = None,
     method: Annotated[str, typer.Option(help="see `millisight methods`")] = "autoderain",
-    target: Annotated[str, typer.Option(help="see `millisight targets`")] = "cpu-onnxruntime-fp32",
+    target: Annotated[str, typer.Option(help="see `millisight targets`")] = PLAIN,
     budget_ms: Annotated[
         str | None,
         typer.Option(

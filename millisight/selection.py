@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from runtime import Manifest, Target
-from runtime.auto import AUTO
+from runtime.auto import AUTO, lacking, refused
+from runtime.requirements import Missing
 from runtime.target import TARGETS
 
-__all__ = ["Result", "Selection", "Skipped", "lacking", "select"]
+__all__ = ["Result", "Selection", "Skipped", "select", "skipped_if"]
 
 
 class Result(BaseModel):
@@ -60,29 +61,15 @@ def select(manifest: Manifest, text: str) -> Selection:
     asked = [Target.parse(slug) for slug in named or TARGETS]
     targets, skipped = [], []
     for target in asked:
-        lack = lacking(manifest, target) or (None if named else _refused_before(manifest, target))
-        if lack is None:
+        # What a gate refused when the bundle was made, the bundle does not promise; named, it is checked all the same.
+        skip = skipped_if(lacking(manifest, target) or (None if named else refused(manifest, target)), target)
+        if skip is None:
             targets.append(target)
         else:
-            skipped.append(lack)
+            skipped.append(skip)
     return Selection(named, tuple(targets), tuple(skipped))
 
 
-def lacking(manifest: Manifest, target: Target) -> Skipped | None:
-    """Why a bundle does not run on a target here, or None."""
-    slug = target.slug
-    if target.precision not in manifest.models:
-        dropped = [step.why for step in manifest.steps if step.name == target.precision and step.why]
-        why = f"the bundle has no {target.precision} graph" + (f" ({dropped[-1]})" if dropped else "")
-        return Skipped(target=slug, why=why, remedy="`millisight export` makes what can be made")
-    missing = target.missing()
-    return None if missing is None else Skipped(target=slug, why=missing.what, remedy=missing.remedy)
-
-
-def _refused_before(manifest: Manifest, target: Target) -> Skipped | None:
-    """A gate refused it when the bundle was made, which the bundle says: it holds what it promises. None if not so."""
-    for step in manifest.steps:
-        if step.name == f"run {target.kind}" and step.status in ("failed", "dropped"):
-            why = f"a gate refused it when the bundle was made ({step.why})"
-            return Skipped(target=target.slug, why=why, remedy=f"to check it all the same: --targets {target.kind}")
-    return None
+def skipped_if(lack: Missing | None, target: Target) -> Skipped | None:
+    """What is missing for a target, as a part of the answer; None if nothing is."""
+    return None if lack is None else Skipped(target=target.slug, why=lack.what, remedy=lack.remedy)

@@ -12,15 +12,17 @@ from tqdm import tqdm
 
 from millisight.console import MissingExtraError
 from millisight.promise import Promise, time_promise
-from millisight.selection import Result, Selection, Skipped, lacking
+from millisight.selection import Result, Selection, Skipped, skipped_if
 from runtime import Bundle, Manifest, MillisightError, Restorer, Target, TargetError, open_engine
+from runtime.auto import lacking
+from runtime.target import PLAIN
 from tasks import Task, ValidationPair, embedded_photographs, get_task, load_data, validation_pairs
-from tasks.parity import Parity, compare, remember, verdict
+from tasks.parity import Parity, compare, finite, remember, verdict
 
 __all__ = ["REFERENCE", "Gain", "Gate", "Images", "check_images", "choose_images", "recorded_db_lost", "time_promises"]
 
 
-REFERENCE = "cpu-onnxruntime-fp32"
+REFERENCE = PLAIN
 """What every graph is compared with: bundles hold no torch weights."""
 
 
@@ -156,8 +158,8 @@ def time_promises(bundle: Bundle, selection: Selection) -> tuple[tuple[Promise, 
             continue
         if selection.named and not {target.slug, target.kind} & set(selection.named):
             skipped.append(Skipped(target=target.slug, why="it was not asked for", remedy=f"--targets {target.slug}"))
-        elif (lack := lacking(bundle.manifest, target)) is not None:
-            skipped.append(lack)
+        elif (skip := skipped_if(lacking(bundle.manifest, target), target)) is not None:
+            skipped.append(skip)
         else:
             model, stored = bundle.model_path(target.precision), bundle.engine_for(target)
             promises.append(time_promise(open_engine(model, target, stored), record))
@@ -168,10 +170,10 @@ def _gate(target: Target, parity: Parity, recorded: float | None) -> Gate:
     why = verdict(parity, target.precision)
     return Gate(
         target=target.slug,
-        max_difference=_finite(parity.max_difference),
-        mean_difference=_finite(parity.mean_difference),
-        reference_db=_finite(parity.reference_db),
-        db_lost=_finite(parity.db_lost),
+        max_difference=finite(parity.max_difference),
+        mean_difference=finite(parity.mean_difference),
+        reference_db=finite(parity.reference_db),
+        db_lost=finite(parity.db_lost),
         recorded_db_lost=recorded,
         why=why,
         holds=not why,
@@ -189,13 +191,8 @@ def _gain(target: Target, parity: Parity, at_least: float) -> Gain:
     gain = parity.after.restored_db - parity.after.degraded_db
     return Gain(
         target=target.slug,
-        degraded_db=_finite(parity.after.degraded_db),
-        restored_db=_finite(parity.after.restored_db),
-        gain_db=_finite(gain),
+        degraded_db=finite(parity.after.degraded_db),
+        restored_db=finite(parity.after.restored_db),
+        gain_db=finite(gain),
         holds=bool(np.isfinite(gain)) and gain >= at_least,
     )
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity."""
-    return value if value is not None and np.isfinite(value) else None

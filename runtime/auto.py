@@ -12,7 +12,7 @@ from runtime.records import without_threads
 from runtime.requirements import Missing
 from runtime.target import TARGETS, Target
 
-__all__ = ["AUTO", "Choice", "choose_target"]
+__all__ = ["AUTO", "Choice", "choose_target", "lacking", "refused"]
 
 _ROOT = Path("/")
 AUTO = "auto"
@@ -90,19 +90,38 @@ def _candidates(manifest: Manifest) -> Iterator[tuple[str, str]]:
             yield kind, "the bundle was never timed on it"
 
 
+def lacking(manifest: Manifest, target: Target) -> Missing | None:
+    """Why a bundle cannot run on a target here: it has no graph for it, or the machine lacks what it needs. Or None."""
+    precision = target.precision
+    if precision in manifest.models:
+        return target.missing()
+    what = f"the bundle has no {precision} graph{manifest.why_not(precision)}"
+    return Missing(what, "`millisight export` makes what can be made")
+
+
+def refused(manifest: Manifest, target: Target) -> Missing | None:
+    """That a gate refused a target when the bundle was made, and why; None if none did."""
+    for step in manifest.steps:
+        if step.name == f"run {target.kind}" and step.status in ("failed", "dropped"):
+            return Missing(
+                f"a gate refused it ({step.why.rstrip('.')})",
+                "`millisight export` tries it again; named, it is used all the same",
+            )
+    return None
+
+
 def _fault(manifest: Manifest, kind: str, root: Path) -> Missing | None:
     """Why a target cannot be taken, or None."""
-    precision = kind.rpartition("-")[2]
     if kind not in TARGETS:
         return Missing("this release has no engine for it", "Install the release that wrote the bundle")
-    if precision not in manifest.models:
-        return Missing(f"the bundle has no {precision} graph", "`millisight export` makes what can be made")
-    for step in manifest.steps:
-        if step.name == f"run {kind}" and step.status in ("failed", "dropped"):
-            return Missing(f"a gate refused it ({step.why.rstrip('.')})", "`millisight export` tries it again")
-    if kind.startswith("cpu-") and precision == "int8" and int8_overflows(root):
-        return Missing(
-            "this processor has no VNNI, and without it sums of int8 products may overflow",
-            f"Check it with `millisight verify --targets {kind}`, and name the target if it holds",
-        )
-    return Target.parse(kind).missing()
+    target = Target.parse(kind)
+    return lacking(manifest, target) or refused(manifest, target) or _overflowing(target, root)
+
+
+def _overflowing(target: Target, root: Path) -> Missing | None:
+    if target.on_gpu or target.precision != "int8" or not int8_overflows(root):
+        return None
+    return Missing(
+        "this processor has no VNNI, and without it sums of int8 products may overflow",
+        f"Check it with `millisight verify --targets {target.kind}`, and name the target if it holds",
+    )

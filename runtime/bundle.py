@@ -94,11 +94,9 @@ class Bundle:
         for known, name in models.items():
             if known == precision:
                 return self.folder / name
-        reasons = [step.why for step in self.manifest.steps if step.name == precision and step.why]
-        because = f" ({reasons[-1]})" if reasons else ""
         raise BundleError(
-            f"The bundle {self.folder} has no {precision} file{because}, only {', '.join(models)}. "
-            "`millisight export` makes what can be made."
+            f"The bundle {self.folder} has no {precision} file{self.manifest.why_not(precision)}, only "
+            f"{', '.join(models)}. `millisight export` makes what can be made."
         )
 
     def engine_for(self, target: Target) -> StoredEngine | None:

@@ -21,6 +21,7 @@ from runtime.records import (
     StepRecord,
     without_threads,
 )
+from runtime.target import PLAIN
 from runtime.tiles import SizeContract
 
 __all__ = ["MANIFEST_NAME", "SCHEMA_VERSIONS", "Manifest", "parse_manifest", "read_schema_version"]
@@ -80,7 +81,7 @@ class Manifest(Part):
     files: dict[str, str] = Field(default_factory=dict)
     models: dict[Precision, str] = Field(default={"fp32": "model.onnx"}, min_length=1)
     engines: list[EngineRecord] = Field(default_factory=list)
-    default_target: Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z0-9]+-(fp32|fp16|int8)$")] = "cpu-onnxruntime-fp32"
+    default_target: Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z0-9]+-(fp32|fp16|int8)$")] = PLAIN
     default_reason: str = ""
     lineage: Lineage
     latency: list[LatencyRecord] = Field(default_factory=list)
@@ -135,6 +136,11 @@ class Manifest(Part):
     def needed(self) -> tuple[str, ...]:
         """Names of the files that networks run from: graphs and engines."""
         return (*self.models.values(), *(engine.file for engine in self.engines))
+
+    def why_not(self, precision: str) -> str:
+        """Why there is no graph in a precision, as ` (because)`; empty if no step says."""
+        reasons = [step.why for step in self.steps if step.name == precision and step.why]
+        return f" ({reasons[-1].rstrip('.')})" if reasons else ""
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
@@ -198,7 +204,7 @@ def _renewed(content: dict[str, Any], source: str) -> dict[str, Any]:
     old = {key: value for key, value in content.items() if key != "model_file"}
     latency = content.get("latency")
     first = latency[0] if isinstance(latency, list) and latency and isinstance(latency[0], dict) else {}
-    target = without_threads(str(first.get("target", "cpu-onnxruntime-fp32")))
+    target = without_threads(str(first.get("target", PLAIN)))
     return old | {
         "schema_version": 2,
         "models": {"fp16" if target.endswith("-fp16") else "fp32": content.get("model_file", "model.onnx")},

@@ -9,10 +9,13 @@ from runtime.errors import TargetError
 from runtime.host import usable_cores
 from runtime.requirements import REQUIREMENTS, Missing
 
-__all__ = ["TARGETS", "Target", "TargetStatus", "list_targets"]
+__all__ = ["PLAIN", "TARGETS", "Target", "TargetStatus", "list_targets"]
+
+PLAIN = "cpu-onnxruntime-fp32"
+"""The target that every machine can have: what others are compared with, and what is taken where none is named."""
 
 TARGETS: tuple[str, ...] = (
-    "cpu-onnxruntime-fp32",
+    PLAIN,
     "cpu-onnxruntime-int8",
     "cpu-openvino-fp32",
     "cpu-openvino-int8",

@@ -7,12 +7,12 @@ what comes out says that it was predicted. The measurement is the device's (`mil
 from dataclasses import dataclass, replace
 
 from runtime import Target
+from runtime.target import PLAIN
 from search.budget import Budget
 from search.contract import SOUGHT, STEP, USED, Picks, Probabilities, no_pressure, require_reachable
 from search.derive import derive_picks, fastest_and_slowest
 from search.latency.model import LatencyModel, Prediction
 
-HOME = "cpu-onnxruntime-fp32"
 """Where a network for a device elsewhere is gated, tiled and scored."""
 PREDICTED = "predicted"
 """The verdict on a network that was not timed."""
@@ -39,7 +39,7 @@ class Forecast:
 
 def home_target() -> Target:
     """The processor of this machine, whatever the target is."""
-    return Target.parse(HOME)
+    return Target.parse(PLAIN)
 
 
 def derive_predicted(probabilities: Probabilities, model: LatencyModel, budget: Budget) -> Forecast:

@@ -145,6 +145,11 @@ def remember(restore: Restore) -> Restore:
     return remembered
 
 
+def finite(value: float | None) -> float | None:
+    """What a record or JSON can hold, which know no infinity: the value, or None where there is no such number."""
+    return value if value is not None and np.isfinite(value) else None
+
+
 def _difference(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float64]:
     """Absolute differences; infinite everywhere if one is not a number, which would slip through a maximum."""
     difference = np.abs(ours.astype(np.float64) - theirs)

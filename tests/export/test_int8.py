@@ -18,6 +18,7 @@ from export.simplify import simplify
 from models import Network, spaces
 from runtime import Target, open_engine
 from tasks import ValidationPair, get_task
+from tests.networks import shaken_network
 
 MakeNetwork = Callable[..., Network]
 MakePairs = Callable[..., list[ValidationPair]]
@@ -26,17 +27,6 @@ Image = NDArray[np.float32]
 CASES = [(name, values) for name, space in spaces().items() for values in space.examples]
 FP32 = Target("cpu", "onnxruntime", "fp32", 1)
 INT8 = [Target("cpu", "onnxruntime", "int8", 1), Target("cpu", "openvino", "int8", 1)]
-
-
-def example(name: str, values: dict[str, Any]) -> Network:
-    space = spaces()[name]
-    config = space.parse_config(values)
-    torch.manual_seed(0)
-    network = space.build(space.genotype(config, space.random_picks(config, np.random.default_rng(0))))
-    with torch.no_grad():  # networks that start as the identity would hide what they compute
-        for parameter in network.parameters():
-            parameter.add_((0.02 if parameter.any() else 0.3) * torch.randn_like(parameter))
-    return network
 
 
 def exported(network: Network) -> bytes:
@@ -68,7 +58,7 @@ def count(model: bytes, kind: str) -> int:
 
 @pytest.mark.parametrize(("name", "values"), CASES, ids=[f"{n}-{i}" for i, (n, _) in enumerate(CASES)])
 def test_every_space_runs_in_every_engine_near_float32(name: str, values: dict[str, Any]) -> None:
-    network = example(name, values)
+    network = shaken_network(name, values, zeros=0.3)
     model = exported(network)
     multiple, scale = network.multiple, network.scale
     quantizer = Quantizer(model, pictures(multiple))

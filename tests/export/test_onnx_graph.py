@@ -11,6 +11,7 @@ from torch import nn
 from export import OPSET, ExportError, export_onnx
 from models import OPERATIONS, Network, fold_network, has_folds, make_operation, spaces
 from runtime import Engine, Target, open_engine
+from tests.networks import shaken_network
 
 MakeNetwork = Callable[..., Network]
 OpenNetwork = Callable[[Network], Engine]
@@ -137,17 +138,6 @@ HALF_STEP = 2.0**-10
 """Between two neighbours in float16, as a part of their size."""
 
 
-def _half_network(name: str, values: dict[str, Any]) -> Network:
-    space = spaces()[name]
-    config = space.parse_config(values)
-    torch.manual_seed(0)
-    network = space.build(space.genotype(config, space.random_picks(config, np.random.default_rng(0))))
-    with torch.no_grad():  # networks that start as the identity would hide what they compute
-        for parameter in network.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    return network
-
-
 def _relative_error(model: bytes, network: Network) -> float:
     engine = open_engine(model, Target("cpu", "onnxruntime", "fp32", 1))
     x = np.random.default_rng(0).random((2, 3, 3 * network.multiple, 5 * network.multiple), dtype=np.float32)
@@ -160,7 +150,7 @@ def _relative_error(model: bytes, network: Network) -> float:
 
 @pytest.mark.parametrize(("name", "values"), HALF_CASES, ids=[f"{name}-x{v['scale']}" for name, v in HALF_CASES])
 def test_half_precision_is_in_the_file_and_its_borders_are_not(name: str, values: dict[str, Any]) -> None:
-    network = _half_network(name, values)
+    network = shaken_network(name, values)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     data = export_onnx(network, network.multiple, values["scale"], "fp16")
     model = onnx.load_from_string(data)

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from export import export_onnx
-from models import Network, spaces
+from models import spaces
 from runtime.engine import open_engine
 from runtime.engines.openvino_engine import OpenVinoEngine
 from runtime.errors import EngineError
 from runtime.target import Target
+from tests.networks import shaken_network
 
 pytest.importorskip("openvino", reason="needs openvino")
 
@@ -27,21 +27,10 @@ EXAMPLES = [
 ]
 
 
-def _network(name: str, values: dict[str, Any]) -> Network:
-    space = spaces()[name]
-    config = space.parse_config(values)
-    torch.manual_seed(0)
-    network = space.build(space.genotype(config, space.random_picks(config, np.random.default_rng(0))))
-    with torch.no_grad():  # networks that start as the identity would hide what they compute
-        for parameter in network.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    return network
-
-
 def _two_levels(noted: bool = True) -> bytes:
     """A network that needs a multiple of 4, with or without its note of that."""
     space = spaces()["unet"]
-    network = _network("unet", {"channels": (8, 16), "blocks": 1, **space.task_config(1)})
+    network = shaken_network("unet", {"channels": (8, 16), "blocks": 1, **space.task_config(1)})
     assert network.multiple == 4
     model = onnx.load_from_string(export_onnx(network, network.multiple))
     if not noted:
@@ -57,7 +46,7 @@ def _batch(seed: int, height: int = 16, width: int = 20) -> np.ndarray:
 @pytest.mark.parametrize(("name", "values"), EXAMPLES)
 def test_every_space_gives_what_onnx_runtime_gives(name: str, values: dict[str, Any]) -> None:
     """At sizes that are no powers of two: the first has a model of its own, the others share one."""
-    network = _network(name, values)
+    network = shaken_network(name, values)
     model, multiple = export_onnx(network, network.multiple, network.scale), network.multiple
     ours, reference = open_engine(model, TARGET), open_engine(model, REFERENCE)
     for batches, rows, columns in ((1, 5, 7), (2, 3, 5), (1, 7, 3), (1, 5, 7)):
@@ -75,7 +64,7 @@ def test_every_space_gives_what_onnx_runtime_gives(name: str, values: dict[str, 
 
 def test_a_file_in_fp16_is_computed_in_fp32() -> None:
     """As ONNX Runtime does on the processor: the weights are rounded, the arithmetic is not."""
-    network = _network("unet", spaces()["unet"].examples[0])
+    network = shaken_network("unet", spaces()["unet"].examples[0])
     model = export_onnx(network, network.multiple, network.scale, "fp16")
     x = _batch(0, 8 * network.multiple, 8 * network.multiple)
     got, expected = open_engine(model, TARGET).run(x), open_engine(model, REFERENCE).run(x)
