@@ -32,7 +32,7 @@ def main() -> None:
     bands = [np.concatenate([cells[i], gap, cells[i + 1]], axis=2) for i in range(0, len(cells), 2)]
     line = np.ones((3, GAP * 2, bands[0].shape[2]), dtype=np.float32)
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    write_image(OUT, Picture(rgb=np.concatenate([bands[0], line, bands[1]], axis=1)))
+    write_image(OUT, Picture.from_float(np.concatenate([bands[0], line, bands[1]], axis=1)))
     print(f"written to {OUT}")
 
 

@@ -77,4 +77,4 @@ def card_of(bundle: Bundle) -> Card:
 
 
 def _png(image: NDArray[np.float32]) -> bytes:
-    return encode_image(Picture(rgb=np.clip(image, 0.0, 1.0).astype(np.float32)), "png")
+    return encode_image(Picture.from_float(image.astype(np.float32)), "png")

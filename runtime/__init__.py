@@ -9,12 +9,23 @@ from runtime.cuda import CudaStatus, cuda_status
 from runtime.engine import Engine, engine_version, open_engine
 from runtime.errors import BundleError, EngineError, FallbackWarning, ImageError, MillisightError, TargetError
 from runtime.host import HostInfo, describe_host, usable_cores
-from runtime.image import ImageLimits, Picture, decode_image, encode_image, read_image, write_image
+from runtime.image import (
+    ImageLimits,
+    Picture,
+    PictureInfo,
+    decode_image,
+    encode_image,
+    peek_image,
+    read_image,
+    write_image,
+)
 from runtime.manifest import Manifest
 from runtime.records import Card, EngineRecord, LatencyRecord, Lineage, QualityRecord, SpeedRecord, StepRecord
+from runtime.restoration import TiledRestoration
 from runtime.restorer import Restorer
+from runtime.stitch import run_tiled
 from runtime.target import Target, TargetStatus, list_targets
-from runtime.tiles import SizeContract, Tile, plan_tiles, run_tiled
+from runtime.tiles import SizeContract, Tile, plan_tiles
 from runtime.timing import AnchorTiming, StabilityRule, Timing, time_interleaved
 
 __all__ = [
@@ -38,6 +49,7 @@ __all__ = [
     "Manifest",
     "MillisightError",
     "Picture",
+    "PictureInfo",
     "QualityRecord",
     "Restorer",
     "SizeContract",
@@ -48,6 +60,7 @@ __all__ = [
     "TargetError",
     "TargetStatus",
     "Tile",
+    "TiledRestoration",
     "Timing",
     "choose_target",
     "clock_for",
@@ -61,6 +74,7 @@ __all__ = [
     "find_bundles",
     "list_targets",
     "open_engine",
+    "peek_image",
     "plan_tiles",
     "read_conditions",
     "read_image",

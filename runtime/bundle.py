@@ -12,7 +12,7 @@ from runtime.errors import BundleError
 from runtime.manifest import MANIFEST_NAME, Manifest, parse_manifest, read_schema_version
 from runtime.target import Target
 
-__all__ = ["Bundle", "find_bundles", "read_manifest"]
+__all__ = ["Bundle", "bundle_folders", "find_bundles", "read_manifest"]
 
 _SEARCH_DEPTH = 4
 _MAX_TEXT_BYTES = 2**20
@@ -127,7 +127,7 @@ def find_bundles(roots: Sequence[Path]) -> list[Bundle]:
     for root in roots:
         if not root.is_dir():
             raise BundleError(f"There is no folder {root} to look for bundles in.")
-        for folder in _bundle_folders(root, _SEARCH_DEPTH):
+        for folder in bundle_folders(root):
             found.setdefault(folder.resolve(), Bundle.load(folder))
     return list(found.values())
 
@@ -183,10 +183,11 @@ def _decode(content: bytes, folder: Path) -> str:
         raise BundleError(f"{folder / MANIFEST_NAME} is not UTF-8 text: {error}.") from error
 
 
-def _bundle_folders(folder: Path, depth: int) -> Iterator[Path]:
+def bundle_folders(folder: Path, depth: int = _SEARCH_DEPTH) -> Iterator[Path]:
+    """Folders with a manifest, `folder` itself or below it, as `find_bundles` looks for them; nothing is read."""
     if (folder / MANIFEST_NAME).is_file():
         yield folder
     elif depth > 0:
         for entry in sorted(folder.iterdir()):
             if entry.is_dir() and not entry.name.startswith("."):
-                yield from _bundle_folders(entry, depth - 1)
+                yield from bundle_folders(entry, depth - 1)

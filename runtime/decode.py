@@ -1,186 +1,91 @@
 """Bytes to picture: every file becomes a `Picture` or an `ImageError`, nothing else."""
 
-import io
-import struct
-import zlib
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    MpoImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile, MpoImagePlugin
 
+from runtime.color import cmyk_to_rgb, usable_profile
+from runtime.deep import deep_pixels, is_deep
 from runtime.errors import ImageError
-from runtime.formats import check_structure, sniff_format, unsupported_format, webp_size
-from runtime.picture import DEFAULT_LIMITS, ImageLimits, Picture
+from runtime.exif import kept_exif, orientation_of
+from runtime.formats import check_header, check_structure, webp_size
+from runtime.parsers import PILLOW_ERRORS, check_pixels, corrupt, open_header, recognise
+from runtime.picture import DEFAULT_LIMITS, ImageLimits, Picture, Pixels
 
 __all__ = ["decode_image"]
 
-Pixels = NDArray[np.uint8] | NDArray[np.float32]
-
-# Pillow's parsers answer hostile bytes with nearly any of these; the list is what its sources raise on purpose and what
-# its Python code runs into. Warning: a process may turn warnings into errors. AssertionError: parsers assert.
-_PILLOW_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    Image.DecompressionBombError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Warning,
-    struct.error,
-    zlib.error,
-)
-
-# The decoder for these fills in what it cannot read and writes a line to stderr for each row of it.
-_FAX_COMPRESSIONS = {2, 3, 4}
-
-_MAX_ICC_BYTES = 2**20  # Pillow reads no longer one from a PNG; real profiles are below 1 MiB, most below 10 KiB
+_BAND_ROWS = 128
 
 
-def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Picture:
+def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, keep_metadata: bool = False) -> Picture:
     """Decode a PNG, JPEG, WebP, TIFF, BMP or GIF file.
 
-    The first bytes decide on the format. Orientation is applied; all other metadata is dropped, except for a colour
-    profile that fits the decoded channels, which is kept as it is. Gray of 16 bits keeps its depth; colours of 16 bits
-    are cut to the upper 8. CMYK becomes RGB by the plain formula, without its profile. Of a JPEG with several pictures
-    (MPO, as phones write them) the first is taken.
+    The first bytes decide on the format. Orientation is applied. A colour profile that fits the decoded channels is
+    kept as it is; all other metadata is dropped, XMP always, EXIF (and the place in it) unless it is asked for. 9 to 16
+    bits a channel become 16, gray or colour, with or without alpha. CMYK becomes sRGB by its embedded profile, or by
+    the plain formula if it has none that can be used. Of a JPEG with several pictures (MPO, as phones write them) the
+    first is taken.
 
     Args:
         data: The file.
         limits: Checked before any pixel is decoded.
+        keep_metadata: Whether the picture carries the EXIF of the file on, as `runtime.exif.kept_exif` trims it.
 
     Raises:
         ImageError: Whatever the bytes are, nothing else. Codes: `empty` (400); `too_many_bytes`, `too_many_pixels`
             (413); `not_an_image`, `unsupported_format` (415); `corrupt`, `animated`, `unsupported_depth`,
             `unsupported_color` (422).
     """
-    if not data:
-        raise ImageError("The file is empty.", code="empty", status=400)
-    if len(data) > limits.max_bytes:
-        raise ImageError(
-            f"The file has {len(data)} bytes; at most {limits.max_bytes} are read.", code="too_many_bytes", status=413
-        )
-    name = sniff_format(data)
+    name = recognise(data, limits)
     try:
-        return _decode(data, name, limits)
-    except _PILLOW_ERRORS as error:
-        raise ImageError(
-            f"This {name} cannot be decoded ({str(error) or type(error).__name__}): it is corrupt, cut off, or of an "
-            "unusual kind. Send it again, or save it with another program.",
-            code="corrupt",
-            status=422,
-        ) from error
+        return _decode(data, name, limits, keep_metadata)
+    except PILLOW_ERRORS as error:
+        raise corrupt(name, error) from error
 
 
-def _decode(data: bytes, name: str, limits: ImageLimits) -> Picture:
+def _decode(data: bytes, name: str, limits: ImageLimits, keep_metadata: bool) -> Picture:
+    check_header(data, name)
     if name == "WebP":
-        _check_pixels(webp_size(data), limits)
+        check_pixels(webp_size(data), limits)
     # The size is in the header and checked first; the structure needs a walk over the whole file.
-    with _open(data, name) as image:
-        _check_pixels(image.size, limits)
+    with open_header(data, name) as image:
+        check_pixels(image.size, limits)
         check_structure(data, name)
-        if _is_fax(image):
-            raise unsupported_format("Fax-compressed TIFF")
         if getattr(image, "is_animated", False) and not isinstance(image, MpoImagePlugin.MpoImageFile):
             raise ImageError(f"This {name} holds several pictures. Send a single one.", code="animated", status=422)
         image.load()
-        pixels, alpha, gray = _channels(image, data, name)
-        orientation = _orientation(image)
         profile = image.info.get("icc_profile")
-    pixels = _upright(pixels, orientation)
-    rgb = np.empty((3, *pixels.shape[-2:]), dtype=np.float32)
-    rgb[:] = _unit(pixels)  # one channel of gray fills all three
-    return Picture(
-        rgb=rgb,
-        alpha=None if alpha is None else np.ascontiguousarray(_unit(_upright(alpha, orientation))),
-        gray=gray,
-        icc=_usable_profile(profile, gray),
-    )
+        exif = kept_exif(image) if keep_metadata else None
+        orientation = orientation_of(image)
+        pixels = deep_pixels(image, data, name) if is_deep(image, data, name) else _channels(image, data, name)
+    upright = np.ascontiguousarray(_upright(pixels, orientation))
+    return Picture(upright, usable_profile(profile, gray=upright.shape[2] <= 2), exif)
 
 
-def _open(data: bytes, name: str) -> ImageFile.ImageFile:
-    """Read the header with the one parser meant for it.
-
-    Parsers are called directly, not through `Image.open`: that would compare the size with Pillow's own global limit,
-    warn on stderr about pictures our limit handles, and refuse what a higher limit of ours allows.
-    """
-    file = io.BytesIO(data)
-    match name:
-        case "PNG":
-            return PngImagePlugin.PngImageFile(file)
-        case "JPEG":
-            return JpegImagePlugin.jpeg_factory(file)
-        case "WebP":
-            return WebPImagePlugin.WebPImageFile(file)
-        case "TIFF":
-            return TiffImagePlugin.TiffImageFile(file)
-        case "BMP":
-            return BmpImagePlugin.BmpImageFile(file)
-        case _:
-            return GifImagePlugin.GifImageFile(file)
-
-
-def _is_fax(image: Image.Image) -> bool:
-    return (
-        isinstance(image, TiffImagePlugin.TiffImageFile)
-        and image.tag_v2.get(ExifTags.Base.Compression) in _FAX_COMPRESSIONS
-    )
-
-
-def _check_pixels(size: tuple[int, int], limits: ImageLimits) -> None:
-    width, height = size
-    if width * height > limits.max_pixels:
-        raise ImageError(
-            f"The picture has {width}x{height} pixels; at most {limits.max_pixels} are read.",
-            code="too_many_pixels",
-            status=413,
-        )
-
-
-def _channels(image: Image.Image, data: bytes, name: str) -> tuple[Pixels, Pixels | None, bool]:
-    """Colours (3 or 1, H, W) and alpha (H, W), uint8 or float32 in [0, 1], and whether the picture is gray."""
+def _channels(image: ImageFile.ImageFile, data: bytes, name: str) -> NDArray[np.uint8]:
+    """The pixels of a picture of up to 8 bits: uint8 (H, W, C) as in `Picture`."""
     mode, key = image.mode, image.info.get("transparency")
-    depth = data[24] if name == "PNG" else 8
-    if mode.startswith("I;16") or (mode == "I" and name == "PNG"):
-        return _deep_gray(image, key)
     if mode in {"1", "L"}:
-        gray = np.asarray(image.convert("L"))
+        gray = _array(image, "L")
+        if not isinstance(key, int):
+            return gray
         # A PNG states the transparent value in its own depth, Pillow has stretched the pixels to 8 bits.
-        level = key * 255 // (2**depth - 1) if isinstance(key, int) else None
-        return gray[None], None if level is None else _keyed(gray != level), True
+        return _keyed(gray, gray[..., 0] == key * 255 // (2 ** (data[24] if name == "PNG" else 8) - 1))
     if mode in {"LA", "La"}:
-        values = np.asarray(image.convert("LA"))
-        return values[None, ..., 0], values[..., 1], True
+        return _array(image, "LA")
     if mode == "RGB" and isinstance(key, tuple):
-        colors = np.asarray(image)
-        shown = [value >> 8 if depth == 16 else value for value in key]
-        return colors.transpose(2, 0, 1), _keyed((colors != np.asarray(shown)).any(axis=-1)), False
+        colors = _array(image, "RGB")
+        return _keyed(colors, (colors == np.asarray(key)).all(axis=-1))
     if mode in {"RGBA", "RGBa", "PA"} or (mode == "P" and (key is not None or _palette_has_alpha(image))):
-        values = np.asarray(image.convert("RGBA"))
-        return values[..., :3].transpose(2, 0, 1), values[..., 3], False
-    if mode in {"RGB", "RGBX", "P", "CMYK", "YCbCr", "HSV"}:
-        return np.asarray(image.convert("RGB")).transpose(2, 0, 1), None, False
+        return _array(image, "RGBA")
+    if mode == "CMYK":
+        return _array(cmyk_to_rgb(image, image.info.get("icc_profile")), "RGB")
+    if mode in {"RGB", "RGBX", "P", "YCbCr", "HSV"}:
+        return _array(image, "RGB")
     if mode in {"I", "F"}:
         raise ImageError(
-            "Pixels of 32 bits are not read, because nothing says which value is white. Convert the picture to 8 or "
-            "16 bits.",
+            "Pixels of 32 bits, and signed ones, are not read, because nothing says which value is white. Convert the "
+            "picture to 8 or 16 bits.",
             code="unsupported_depth",
             status=422,
         )
@@ -189,62 +94,32 @@ def _channels(image: Image.Image, data: bytes, name: str) -> tuple[Pixels, Pixel
     )
 
 
-def _deep_gray(image: Image.Image, key: object) -> tuple[Pixels, Pixels | None, bool]:
-    """Gray of 9 to 16 bits, scaled by its own white. Pillow's conversion to 8 bits would clip it to white."""
-    values = np.asarray(image)
-    white, inverted = 65535, False
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        bits = image.tag_v2.get(ExifTags.Base.BitsPerSample, (16,))[0]
-        white = 2 ** min(int(bits), 16) - 1
-        # Pillow turns around "white is zero" only for 8 bits and less.
-        inverted = image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
-    gray = np.clip(values.astype(np.float32) / np.float32(white), 0.0, 1.0)
-    if inverted:
-        gray = 1.0 - gray
-    return gray[None], _keyed(values != key) if isinstance(key, int) else None, True
+def _array(image: Image.Image, mode: str) -> NDArray[np.uint8]:
+    """Convert and copy in bands: Pillow's own way to an array takes the picture three times over."""
+    channels = len(mode)
+    pixels = np.empty((image.height, image.width, channels), dtype=np.uint8)
+    for top in range(0, image.height, _BAND_ROWS):
+        band = image.crop((0, top, image.width, min(top + _BAND_ROWS, image.height)))
+        # A palette's transparency is among the information, which a crop keeps.
+        pixels[top : top + _BAND_ROWS] = np.asarray(band.convert(mode)).reshape(band.height, band.width, channels)
+    return pixels
 
 
-def _keyed(visible: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    return visible.astype(np.uint8) * np.uint8(255)
+def _keyed(colors: NDArray[np.uint8], hidden: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    alpha = np.where(hidden, np.uint8(0), np.uint8(255))
+    return np.concatenate([colors, alpha[..., None]], axis=-1)
 
 
 def _palette_has_alpha(image: Image.Image) -> bool:
     return image.palette is not None and image.palette.mode == "RGBA"
 
 
-def _orientation(image: Image.Image) -> int:
-    """The orientation 1 to 8, 1 if the tag is absent or broken. To be asked after loading.
-
-    TIFF pictures are turned by Pillow while they load, which also removes the tag.
-    """
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _PILLOW_ERRORS:
-        return 1  # a broken tag is dropped like all other metadata; the pixels are fine
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an EXIF orientation on the last two axes."""
+    """Undo an EXIF orientation on the first two axes."""
     if orientation >= 5:
-        pixels = pixels.swapaxes(-1, -2)
+        pixels = pixels.swapaxes(0, 1)
     if orientation in {2, 3, 6, 7}:
-        pixels = pixels[..., ::-1]
+        pixels = pixels[:, ::-1]
     if orientation in {3, 4, 7, 8}:
-        pixels = pixels[..., ::-1, :]
+        pixels = pixels[::-1]
     return pixels
-
-
-def _unit(pixels: Pixels) -> NDArray[np.float32]:
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.float32) / np.float32(255)
-    return pixels.astype(np.float32)
-
-
-def _usable_profile(profile: object, gray: bool) -> bytes | None:
-    """The colour profile if it describes the channels we hand on; one for CMYK would spoil the RGB result."""
-    if not isinstance(profile, bytes) or not 128 <= len(profile) <= _MAX_ICC_BYTES:
-        return None
-    if profile[36:40] != b"acsp" or profile[16:20] != (b"GRAY" if gray else b"RGB "):
-        return None
-    return profile

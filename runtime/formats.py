@@ -9,7 +9,7 @@ import zlib
 
 from runtime.errors import ImageError
 
-__all__ = ["READ_FORMATS", "check_structure", "sniff_format", "unsupported_format", "webp_size"]
+__all__ = ["READ_FORMATS", "check_header", "check_structure", "sniff_format", "unsupported_format", "webp_size"]
 
 READ_FORMATS: tuple[str, ...] = ("PNG", "JPEG", "WebP", "TIFF", "BMP", "GIF")
 """Formats that are read, by the names `sniff_format` gives."""
@@ -83,8 +83,23 @@ def sniff_format(data: bytes) -> str:
     return name
 
 
+def check_header(data: bytes, name: str) -> None:
+    """Refuse, by its first bytes, what a format's parser must not see.
+
+    Args:
+        data: The file.
+        name: Its format, from `sniff_format`.
+
+    Raises:
+        ImageError: 415 `unsupported_format` for a run-length compressed BMP.
+    """
+    if name == "BMP" and _bmp_compression(data) not in _BMP_UNCOMPRESSED:
+        # The decoder for these is a Python loop over bytes that a tiny file can keep busy for long.
+        raise unsupported_format("Compressed BMP")
+
+
 def check_structure(data: bytes, name: str) -> None:
-    """Refuse what the format's parser would accept or choke on.
+    """Refuse what the format's parser would accept or choke on, by a walk over the whole file.
 
     Args:
         data: The file.
@@ -92,7 +107,7 @@ def check_structure(data: bytes, name: str) -> None:
 
     Raises:
         ImageError: 422 `corrupt` for a PNG with a wrong checksum or without its end, and for a JPEG with absurdly many
-            scans; 415 `unsupported_format` for a run-length compressed BMP.
+            scans.
     """
     if name == "PNG":
         _check_png(data)
@@ -102,9 +117,6 @@ def check_structure(data: bytes, name: str) -> None:
             code="corrupt",
             status=422,
         )
-    elif name == "BMP" and _bmp_compression(data) not in _BMP_UNCOMPRESSED:
-        # The decoder for these is a Python loop over bytes that a tiny file can keep busy for long.
-        raise unsupported_format("Compressed BMP")
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

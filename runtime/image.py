@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from runtime.decode import decode_image
-from runtime.encode import WRITTEN_FORMATS, WrittenFormat, encode_image, to_uint8
+from runtime.encode import WRITTEN_FORMATS, WrittenFormat, encode_image
 from runtime.errors import ImageError
 from runtime.formats import READ_FORMATS
+from runtime.peek import PictureInfo, peek_image
 from runtime.picture import DEFAULT_LIMITS, ImageLimits, Picture
 
 __all__ = [
@@ -14,23 +15,32 @@ __all__ = [
     "WRITTEN_FORMATS",
     "ImageLimits",
     "Picture",
+    "PictureInfo",
     "WrittenFormat",
     "decode_image",
     "encode_image",
+    "peek_image",
     "read_image",
-    "to_uint8",
     "write_image",
 ]
 
-_SUFFIXES: dict[str, WrittenFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+_SUFFIXES: dict[str, WrittenFormat] = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
 
 
-def read_image(path: Path | str, limits: ImageLimits = DEFAULT_LIMITS) -> Picture:
+def read_image(path: Path | str, limits: ImageLimits = DEFAULT_LIMITS, keep_metadata: bool = False) -> Picture:
     """Read a picture from a file; its name plays no part in what it is taken for.
 
     Args:
         path: The file.
         limits: Checked before any pixel is decoded.
+        keep_metadata: See `decode_image`.
 
     Raises:
         ImageError: If the file cannot be read (`not_readable`), or as `decode_image` does; the message names the file.
@@ -41,13 +51,13 @@ def read_image(path: Path | str, limits: ImageLimits = DEFAULT_LIMITS) -> Pictur
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.", code="not_readable", status=422) from error
     try:
-        return decode_image(data, limits)
+        return decode_image(data, limits, keep_metadata)
     except ImageError as error:
         raise ImageError(f"{path}: {error}", code=error.code, status=error.status) from error
 
 
 def write_image(path: Path | str, picture: Picture, quality: int | None = None) -> None:
-    """Write a picture in the format its file name ends with: .png, .jpg, .jpeg or .webp.
+    """Write a picture in the format its file name ends with: .png, .jpg, .jpeg, .webp, .tif or .tiff.
 
     Args:
         path: The file; it is replaced if it exists.

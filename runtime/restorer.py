@@ -6,22 +6,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from runtime.auto import AUTO, choose_target
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
-from runtime.errors import EngineError, FallbackWarning
+from runtime.errors import EngineError, FallbackWarning, ImageError
 from runtime.picture import Picture
+from runtime.restoration import TiledRestoration
+from runtime.stitch import run_tiled
 from runtime.target import Target
-from runtime.tiles import run_tiled
 
 __all__ = ["Restorer"]
 
 FloatArray = NDArray[np.float32]
-
-# Luma of BT.601, what Pillow uses from RGB to L as well.
-_LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 class Restorer:
@@ -69,33 +66,46 @@ class Restorer:
         """Where it runs."""
         return self._engine.target
 
-    def restore(self, picture: Picture, checkpoint: Callable[[], None] | None = None) -> Picture:
-        """Restore a picture of any size.
+    def begin(self, picture: Picture) -> TiledRestoration:
+        """The tiles of a picture, to be run by `run`: for those who order the work themselves, as the service does."""
+        return TiledRestoration(picture, self._bundle.manifest.size, self._source)
 
-        A gray picture stays gray. Alpha is kept, or resized for super-resolution; colours nobody can see, those under
-        an alpha of zero, have no influence on the others.
+    def run(self, batch: FloatArray) -> FloatArray:
+        """Run the network over tiles of one shape.
+
+        Args:
+            batch: float32 (N, 3, h, w), of sizes the manifest allows.
+
+        Returns:
+            float32 (N, 3, scale*h, scale*w), neither checked nor clipped; `TiledRestoration.put` does that.
+
+        Raises:
+            EngineError: If the engine fails.
+        """
+        return self._engine.run(batch)
+
+    def restore(self, picture: Picture, checkpoint: Callable[[], None] | None = None) -> Picture:
+        """Restore a picture of any size; see `TiledRestoration` for gray, alpha and memory.
 
         Args:
             picture: At least 1x1 pixels.
             checkpoint: Called before each tile; what it raises ends the work and is passed on.
 
         Returns:
-            A picture `scale` times as high and wide, with the same colour profile.
+            A picture `scale` times as high and wide, with the same depth, colour profile and EXIF.
 
         Raises:
             EngineError: If the model's output is not usable.
         """
-        rgb, alpha = picture.rgb, picture.alpha
-        if alpha is not None:
-            rgb = _fill_invisible(rgb, alpha)
-            alpha = _resize_alpha(alpha, self._bundle.manifest.scale)
-        restored = self.restore_array(rgb, checkpoint)
-        if picture.gray:
-            restored = np.repeat(np.tensordot(_LUMA, restored, axes=1)[None], 3, axis=0).clip(0.0, 1.0)
-        return Picture(rgb=restored, alpha=alpha, gray=picture.gray, icc=picture.icc)
+        restoration = self.begin(picture)
+        for index in range(len(restoration.tiles)):
+            if checkpoint is not None:
+                checkpoint()
+            restoration.put(index, self.run(restoration.cut(index))[0])
+        return restoration.result()
 
     def restore_array(self, image: FloatArray, checkpoint: Callable[[], None] | None = None) -> FloatArray:
-        """Restore the colours of a picture of any size.
+        """Restore the colours of a picture of any size in floats, without rounding: for measuring.
 
         Args:
             image: float32 (3, H, W), RGB in [0, 1].
@@ -108,15 +118,22 @@ class Restorer:
             ImageError: If `image` is not float32 (3, H, W).
             EngineError: If the output has the wrong shape, or a value in it is infinite or not a number.
         """
-        Picture(rgb=image)  # checks shape and dtype
-        restored = run_tiled(image, self._bundle.manifest.size, self._engine.run, checkpoint)
-        if restored.shape[0] != 3:
-            raise EngineError(f"The model of '{self._bundle.manifest.name}' gave {restored.shape[0]} channels, not 3.")
-        if not np.isfinite(restored).all():
-            raise EngineError(
-                f"The model of '{self._bundle.manifest.name}' gave values that are not numbers on {self.target.slug}."
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise ImageError(
+                f"The colours of a picture are float32 of shape (3, H, W), got {image.dtype} {image.shape}.",
+                code="bad_array",
+                status=422,
             )
+        restored = run_tiled(image, self._bundle.manifest.size, self.run, checkpoint)
+        if restored.shape[0] != 3:
+            raise EngineError(f"{self._source} gave {restored.shape[0]} channels, not 3.")
+        if not np.isfinite(restored).all():
+            raise EngineError(f"{self._source} gave values that are not numbers.")
         return np.clip(restored, 0.0, 1.0)
+
+    @property
+    def _source(self) -> str:
+        return f"The model of '{self._bundle.manifest.name}' on {self.target.slug}"
 
 
 def _choose(bundle: Bundle) -> Target:
@@ -124,42 +141,3 @@ def _choose(bundle: Bundle) -> Target:
     if choice.fallback:
         warnings.warn(FallbackWarning(choice.why), stacklevel=3)
     return choice.target
-
-
-def _resize_alpha(alpha: FloatArray, scale: int) -> FloatArray:
-    if scale == 1:
-        return alpha
-    height, width = alpha.shape
-    resized = Image.fromarray(alpha).resize((scale * width, scale * height), Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
-
-
-def _fill_invisible(rgb: FloatArray, alpha: FloatArray) -> FloatArray:
-    """Replace colours under an alpha of zero by a continuation of the visible ones around them.
-
-    Averages over 2x2, weighted by alpha, are taken until a single pixel is left (pull), then each level takes from the
-    next coarser one what it lacks (push).
-    """
-    if alpha.all():
-        return rgb
-    levels = [(rgb * alpha, alpha)]
-    while max(levels[-1][1].shape) > 1:
-        colors, weights = levels[-1]
-        levels.append((_halve(colors), _halve(weights)))
-    filled = np.zeros((3, 1, 1), dtype=np.float32)
-    for colors, weights in reversed(levels):
-        height, width = weights.shape
-        coarse = filled.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]
-        filled = np.where(weights > 0, colors / np.maximum(weights, np.finfo(np.float32).tiny), coarse)
-    return np.where(alpha > 0, rgb, filled)
-
-
-def _halve(values: FloatArray) -> FloatArray:
-    """Sums over 2x2 of the last two axes, an odd row or column alone, scaled down so that they cannot grow."""
-    rows, columns = values.shape[-2:]
-    padded = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(0, rows % 2), (0, columns % 2)])
-    quarter = np.float32(0.25)
-    return np.asarray(
-        quarter * (padded[..., ::2, ::2] + padded[..., 1::2, ::2] + padded[..., ::2, 1::2] + padded[..., 1::2, 1::2]),
-        dtype=np.float32,
-    )

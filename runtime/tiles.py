@@ -1,4 +1,4 @@
-"""Any picture through a model that wants sizes of its own: equal tiles, padded, run one by one, blended.
+"""How a picture of any size is covered with equal tiles for a model that wants sizes of its own.
 
 How neighbouring tiles are joined. Two tiles share `overlap` input pixels. Near its inner border a tile has seen padding
 in place of its neighbour's pixels, so its outermost `trim` pixels there get the weight zero; over the middle of the
@@ -14,7 +14,6 @@ seam.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from runtime.errors import EngineError, ImageError
+from runtime.errors import ImageError
 
-__all__ = ["SizeContract", "Tile", "plan_tiles", "run_tiled"]
+__all__ = ["SizeContract", "Tile", "axis_weights", "cut_tile", "pad_tile", "plan_tiles"]
 
 FloatArray = NDArray[np.float32]
 
@@ -108,55 +107,6 @@ def plan_tiles(height: int, width: int, contract: SizeContract) -> list[Tile]:
     return [Tile(top, left, tile_height, tile_width) for top in rows for left in columns]
 
 
-def run_tiled(
-    image: FloatArray,
-    contract: SizeContract,
-    run: Callable[[FloatArray], FloatArray],
-    checkpoint: Callable[[], None] | None = None,
-) -> FloatArray:
-    """Run a model over a picture of any size.
-
-    Args:
-        image: float32 (C, H, W).
-        contract: The sizes the model takes, its scale, and how tiles overlap.
-        run: The model: float32 (1, C, h, w) to (1, C', scale*h, scale*w).
-        checkpoint: Called before each tile; what it raises ends the work and is passed on.
-
-    Returns:
-        float32 (C', scale*H, scale*W), not clipped.
-
-    Raises:
-        ImageError: If `image` is not float32 (C, H, W) with at least one pixel.
-        EngineError: If `run` gives another shape than the contract says.
-    """
-    if image.ndim != 3 or image.dtype != np.float32:
-        raise ImageError(
-            f"A picture is float32 of shape (C, H, W), got {image.dtype} {image.shape}.", code="bad_array", status=422
-        )
-    height, width = image.shape[1:]
-    tiles = plan_tiles(height, width, contract)
-    scale = contract.scale
-    row_weights = _weights([tile.top for tile in tiles], tiles[0].height, contract)
-    column_weights = _weights([tile.left for tile in tiles], tiles[0].width, contract)
-
-    result: FloatArray | None = None
-    for tile in tiles:
-        if checkpoint is not None:
-            checkpoint()
-        output = _run_one(_cut(image, tile), run, scale)
-        if len(tiles) == 1:
-            return np.ascontiguousarray(output[:, : scale * height, : scale * width])
-        if result is None:
-            result = np.zeros((output.shape[0], scale * height, scale * width), dtype=np.float32)
-        top, left = scale * tile.top, scale * tile.left
-        target = result[:, top : top + scale * tile.height, left : left + scale * tile.width]
-        weight = row_weights[tile.top][:, None] * column_weights[tile.left][None, :]
-        # The output of the last tile may reach past the picture.
-        target += output[:, : target.shape[1], : target.shape[2]] * weight[: target.shape[1], : target.shape[2]]
-    assert result is not None  # there is at least one tile
-    return result
-
-
 def _tile_side(side: int, tile: int, contract: SizeContract) -> int:
     if side >= tile:
         return tile
@@ -171,30 +121,40 @@ def _starts(side: int, tile: int, contract: SizeContract) -> list[int]:
     return [*range(0, last, step), last]
 
 
-def _cut(image: FloatArray, tile: Tile) -> FloatArray:
-    """The tile's pixels as a batch of one, reflected at the end of the picture, or its edge repeated if too short."""
-    piece = image[:, tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
+def cut_tile(image: FloatArray, tile: Tile) -> FloatArray:
+    """The pixels of a tile: reflected at the end of the picture, or its edge repeated where it is too short for that.
+
+    Args:
+        image: float32 (C, H, W).
+        tile: Where to cut.
+
+    Returns:
+        float32 (C, tile.height, tile.width), contiguous.
+    """
+    return pad_tile(image[:, tile.top : tile.top + tile.height, tile.left : tile.left + tile.width], tile)
+
+
+def pad_tile(piece: FloatArray, tile: Tile) -> FloatArray:
+    """What there is of a tile (C, up to its height, up to its width), continued to its full size; see `cut_tile`."""
     for axis, missing in ((1, tile.height - piece.shape[1]), (2, tile.width - piece.shape[2])):
         if missing > 0:
             before_after = [(0, 0), (0, 0), (0, 0)]
             before_after[axis] = (0, missing)
             piece = np.pad(piece, before_after, mode="reflect" if missing < piece.shape[axis] else "edge")
-    return np.ascontiguousarray(piece[None])
+    return np.ascontiguousarray(piece)
 
 
-def _run_one(batch: FloatArray, run: Callable[[FloatArray], FloatArray], scale: int) -> FloatArray:
-    output = run(batch)
-    _, _, height, width = batch.shape
-    if output.ndim != 4 or output.shape[0] != 1 or output.shape[2:] != (scale * height, scale * width):
-        raise EngineError(
-            f"The model gave {output.shape} for {batch.shape}; with scale {scale} it has to give "
-            f"(1, C, {scale * height}, {scale * width}). The bundle's manifest does not fit its model."
-        )
-    return np.asarray(output[0], dtype=np.float32)
+def axis_weights(starts: list[int], side: int, contract: SizeContract) -> dict[int, FloatArray]:
+    """Weights of the output pixels of tiles along one axis; at each output pixel of the picture they sum to one.
 
+    Args:
+        starts: Where tiles begin along this axis, in input pixels; in any order, repeated at will.
+        side: Input pixels of a tile along this axis.
+        contract: How tiles overlap.
 
-def _weights(starts: list[int], side: int, contract: SizeContract) -> dict[int, FloatArray]:
-    """Weight of each output pixel along one axis, per tile start; at each output pixel they sum to one."""
+    Returns:
+        For every start the weights, float32 (scale * side,).
+    """
     unique = sorted(set(starts))
     scale, trim = contract.scale, contract.trim
     ramp = contract.overlap - 2 * trim

@@ -58,7 +58,7 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     text = README.read_text()
     code = "\n".join(line.strip() for line in re.findall(r"^ {4}(?:from runtime|restorer =|write_image).*", text, re.M))
     assert code.count("\n") == 2
-    write_image(tmp_path / "noisy.png", Picture(rgb=np.full((3, 40, 30), 0.4, dtype=np.float32)))
+    write_image(tmp_path / "noisy.png", Picture.from_float(np.full((3, 40, 30), 0.4, dtype=np.float32)))
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from runtime.checksums import hash_file, sums_text
 def bundle(tmp_path: Path, make_manifest: Callable[..., Manifest], make_model: Callable[..., bytes]) -> Bundle:
     """Graphs, an engine, a card, a picture: everything a bundle may hold."""
     model = make_model()
-    picture = encode_image(Picture(rgb=np.random.default_rng(0).random((3, 9, 7), dtype=np.float32)), "png")
+    picture = encode_image(Picture.from_float(np.random.default_rng(0).random((3, 9, 7), dtype=np.float32)), "png")
     files = {"model.onnx": model, "model-int8.onnx": make_model(radius=2), "rtx.engine": bytes(range(256))}
     files |= {"card.md": b"# Small\n", "sample-degraded.png": picture}
     (tmp_path / "model.onnx").write_bytes(model)

@@ -202,17 +202,18 @@ def test_gray_of_16_bits_where_white_is_zero() -> None:
 def test_gray_of_12_bits_is_white_at_4095() -> None:
     # two pixels in three bytes: 0xFFF and 0x800
     picture = decode_image(_tiff(2, 1, 12, 1, bytes([0xFF, 0xF8, 0x00])))
-    np.testing.assert_allclose(picture.rgb[0, 0], [1.0, 0x800 / 4095], atol=1e-6)
+    np.testing.assert_allclose(picture.rgb[0, 0], [1.0, 0x800 / 4095], atol=1e-5)
+    assert picture.depth == 16
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_colours_of_16_bits_are_scaled(channels: int) -> None:
+def test_colours_of_16_bits_keep_all_of_them(channels: int) -> None:
     values = np.random.default_rng(2).integers(0, 65536, (5, 7, channels), dtype=np.uint16)
     rows = [row.astype(">u2").tobytes() for row in values]
     picture = decode_image(_png(7, 5, 16, 2 if channels == 3 else 6, rows))
     exact = values[..., :3].transpose(2, 0, 1) / 65535
-    assert np.abs(picture.rgb - exact).max() <= 1 / 255
-    assert np.abs(picture.rgb - exact).mean() * 255 < 1
+    np.testing.assert_array_equal(picture.pixels, values)
+    np.testing.assert_allclose(picture.rgb, exact, atol=1e-7)
 
 
 def test_depths_of_which_nobody_knows_the_white_are_refused(encode: Encode) -> None:

@@ -1,8 +1,6 @@
 """Whatever the bytes are: a picture or an `ImageError`, within the limits."""
 
 import io
-import subprocess
-import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,9 @@ from PIL import Image
 
 from runtime.decode import decode_image
 from runtime.errors import ImageError
+from runtime.lossless import png_bytes, tiff_bytes
 from runtime.picture import ImageLimits, Picture
+from tests.memory import peak_growth_mb
 
 STATUS = {
     "empty": 400,
@@ -32,7 +32,7 @@ STATUS = {
 }
 # A header that a flipped bit has made large is refused before its pixels cost anything.
 LIMITS = ImageLimits(max_pixels=200_000)
-ROOT = Path(__file__).parents[2]
+DEEP = np.random.default_rng(1).integers(0, 65536, (40, 48, 4), dtype=np.uint16)
 
 
 def outcome(data: bytes) -> str:
@@ -41,7 +41,7 @@ def outcome(data: bytes) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # parsers complain about odd tags
         try:
-            picture = decode_image(data, LIMITS)
+            picture = decode_image(data, LIMITS, keep_metadata=True)
         except ImageError as refusal:
             error = refusal
     if error is not None:
@@ -85,6 +85,9 @@ def real_files() -> dict[str, bytes]:
         "TIFF JPEG": _file("TIFF", "RGB", compression="jpeg"),
         "TIFF one bit": _file("TIFF", "1"),
         "TIFF deep": _file("TIFF", "I;16"),
+        "TIFF deep colour": tiff_bytes(Picture(DEEP)),
+        "PNG deep colour": png_bytes(Picture(DEEP)),
+        "PNG deep gray and alpha": png_bytes(Picture(np.ascontiguousarray(DEEP[..., 2:]))),
         "BMP": _file("BMP", "RGB"),
         "BMP palette": _file("BMP", "P"),
         "GIF": _file("GIF", "P"),
@@ -238,23 +241,17 @@ def test_huge_headers_are_refused(name: str) -> None:
     assert outcome(BOMBS[name]) == "too_many_pixels"
 
 
-def _peak_growth_mb(statement: str, data: bytes, tmp_path: Path) -> int:
+def _peak_growth_mb(statement: str, data: bytes, tmp_path: Path) -> float:
     """By how much a statement raises the peak memory of a fresh process."""
     (tmp_path / "bomb").write_bytes(data)
-    code = f"""
-import io, resource
+    preparation = """
+import io, sys
 from PIL import WebPImagePlugin
 from runtime import ImageError, decode_image
-data = open({str(tmp_path / "bomb")!r}, "rb").read()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    {statement}
-except (ImageError, OSError):
-    pass
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+data = open(sys.argv[1], "rb").read()
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return int(result.stdout)
+    work = f"try:\n    {statement}\nexcept (ImageError, OSError):\n    pass"
+    return peak_growth_mb(preparation, work, str(tmp_path / "bomb"))
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from runtime.errors import ImageError
-from runtime.formats import READ_FORMATS, check_structure, sniff_format, webp_size
+from runtime.formats import READ_FORMATS, check_header, check_structure, sniff_format, webp_size
 
 REFUSED = {
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9": "EPS",
@@ -147,6 +147,7 @@ def test_a_jpeg_of_thousands_of_scans_is_refused(encode: Callable[..., bytes]) -
 def test_a_compressed_bmp_is_refused(encode: Callable[..., bytes]) -> None:
     data = bytearray(encode(Image.new("L", (9, 9)), "BMP"))
     data[30] = 1
+    check_header(encode(Image.new("L", (9, 9)), "BMP"), "BMP")
     with pytest.raises(ImageError, match="Compressed BMP is not read") as caught:
-        check_structure(bytes(data), "BMP")
+        check_header(bytes(data), "BMP")
     assert caught.value.code == "unsupported_format"
