@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from serving.library import LoadedModel
+    from collections.abc import Iterable
 
-Stage = Literal["read", "queue", "decode", "inference", "encode"]
+    from prometheus_client import Gauge
+
+    from serving.guard.budget import ByteBudget
+    from serving.models import LoadedModel
+    from serving.pipeline import Order, Result
+    from serving.scheduling import Stats
 
 # Label of a request whose model is not known, because it was refused before one was chosen.
 NO_MODEL = "none"
@@ -78,9 +83,26 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.tiles = Counter("restore_tiles", "Tiles run for requests that were answered.", served, registry=registry)
+        self.predicted_seconds = Histogram(
+            "restore_predicted_duration_seconds",
+            "What admission expected a request to take from there to its answer.",
+            served,
+            buckets=_REQUEST_BUCKETS,
+            registry=registry,
+        )
+        # Looked at twice a second, see `Workplace`.
+        self.queue_depth = self._level("restore_queue_depth", "Requests admitted of which nothing runs now.")
+        self.queue_capacity = self._level("restore_queue_capacity", "Requests that may be admitted at a time.")
+        self.backlog_seconds = self._level("restore_backlog_seconds", "Predicted time until all admitted is done.")
+        self.slots = self._level("restore_slots", "Batches that may run at a time.")
+        self.slots_busy = self._level("restore_slots_busy", "Batches that run.")
+        self.picture_bytes = self._level("restore_picture_bytes", "Pixels held, decoded and restored.")
+        self.body_bytes = self._level("restore_body_bytes", "Request bodies held.")
+        self._shown: set[tuple[str, ...]] = set()
         self.model_info = Gauge(
             "restore_model_info",
-            "1 for every loaded model.",
+            "1 for every loaded model, 0 for one that was loaded.",
             ("task", "model", "backend", "precision", "sha256"),
             registry=registry,
             multiprocess_mode="livemax",
@@ -93,22 +115,56 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
-    def add_model(self, model: LoadedModel) -> None:
-        """Records that a model is loaded."""
-        bundle, target = model.restorer.bundle, model.restorer.target
-        digest = bundle.manifest.files[bundle.model_path(target.precision).name]
-        self.model_info.labels(model.task, model.name, model.backend, target.precision, digest).set(1)
-        self.model_load_seconds.labels(model.task, model.name).set(model.load_seconds)
+    def _level(self, name: str, text: str) -> Gauge:
+        """A number that adds up over the workers that are alive."""
+        from prometheus_client import Gauge
 
-    def observe_stage(self, stage: Stage, model: LoadedModel, seconds: float) -> None:
-        """Records the time one stage took, in seconds."""
-        self.stage_seconds.labels(stage, model.task, model.name, model.backend).observe(seconds)
+        return Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")
 
-    def observe_pixels(self, model: LoadedModel, taken: int, given: int) -> None:
-        """Records the pixels of a decoded picture and of its restored one."""
-        self.input_megapixels.labels(model.task).observe(taken / 1e6)
-        self.output_megapixels.labels(model.task).observe(given / 1e6)
-        self.megapixels.labels(model.task, model.name).inc(taken / 1e6)
+    def observe_models(self, models: Iterable[LoadedModel]) -> None:
+        """Records what is loaded now; what was loaded before and is not any more counts 0."""
+        now = set()
+        for model in models:
+            labels = (model.task, model.name, model.backend, model.target.precision, model.digest)
+            now.add(labels)
+            self.model_info.labels(*labels).set(1)
+            self.model_load_seconds.labels(model.task, model.name).set(model.load_seconds)
+        for gone in self._shown - now:
+            self.model_info.labels(*gone).set(0)
+        self._shown |= now
+
+    def observe_order(self, order: Order, read_s: float | None = None) -> None:
+        """Records the stages that an order came through, and what was predicted for it.
+
+        Args:
+            order: Ended, well or not.
+            read_s: Seconds that reading its body took, if it had one of its own.
+        """
+        model = order.model
+        if model is None:
+            return
+        for stage, seconds in order.stages(read_s).items():
+            self.stage_seconds.labels(stage, model.task, model.name, model.backend).observe(seconds)
+        if order.predicted_s is not None:
+            self.predicted_seconds.labels(model.task, model.name).observe(order.predicted_s)
+
+    def observe_result(self, result: Result) -> None:
+        """Records the pixels of a decoded picture and of its restored one, and the tiles between them."""
+        model = result.model
+        self.input_megapixels.labels(model.task).observe(result.input_pixels / 1e6)
+        self.output_megapixels.labels(model.task).observe(result.output_pixels / 1e6)
+        self.megapixels.labels(model.task, model.name).inc(result.input_pixels / 1e6)
+        self.tiles.labels(model.task, model.name).inc(result.tiles)
+
+    def observe_scheduler(self, stats: Stats, bodies: ByteBudget) -> None:
+        """Records how the queue, the slots and the memory stand."""
+        self.queue_depth.set(stats.waiting)
+        self.queue_capacity.set(stats.capacity)
+        self.backlog_seconds.set(stats.backlog_s)
+        self.slots.set(stats.slots)
+        self.slots_busy.set(stats.running)
+        self.picture_bytes.set(stats.picture_bytes)
+        self.body_bytes.set(bodies.held)
 
     def render(self) -> tuple[bytes, str]:
         """The exposition text over all workers, and its content type."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from runtime.image import WrittenFormat
 from serving.errors import NotAcceptableError
 
-PictureFormat = Literal["png", "jpeg", "webp"]
+PictureFormat = WrittenFormat
 
 # In our own order of preference: what loses nothing comes first.
-FORMATS: tuple[PictureFormat, ...] = ("png", "webp", "jpeg")
+FORMATS: tuple[PictureFormat, ...] = ("png", "webp", "jpeg", "tiff")
 
 
 @dataclass(frozen=True)

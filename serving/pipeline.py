@@ -1,62 +1,54 @@
-"""Decode, infer, encode: one request's work on our own threads, never on the event loop.
-
-A slot is a thread of the inference pool. Work that was given up (deadline, client gone) keeps its thread until the
-next tile and frees it by returning, so running inferences never exceed the slots, whatever the clients do.
-"""
+"""What every picture passes through, sent alone or in a job: size, model, admission, decode, tiles, encode."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from runtime.host import usable_cores
-from runtime.image import ImageLimits, Picture, decode_image, encode_image
-from serving.errors import DeadlineExceededError, RequestError, ResultTooLargeError
-from serving.library import LoadedModel
-from serving.metrics import Stage
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.image import ImageLimits, PictureInfo, decode_image, encode_image, peek_image
+from runtime.restoration import TiledRestoration
+from runtime.tiles import Tile, plan_tiles
+from serving.errors import ResultTooLargeError
+from serving.models import LoadedModel, ModelKeeper
 from serving.negotiation import PictureFormat
+from serving.options import Options
+from serving.scheduling import CodecCosts, Demand, Scheduler
+from serving.scheduling.admission import ScheduledStage
 from serving.settings import Settings
 
-T = TypeVar("T")
-
-# One picture being inferred, one being decoded or encoded: enough to keep every slot busy with bounded memory.
-PICTURES_PER_SLOT = 2
+Progress = Callable[[int, int], None]
+"""Called with the tiles that are done and the tiles there are, from any thread."""
 
 
 @dataclass
-class Ticket:
-    """Permission of one request to go on working; asked between tiles, from another thread.
+class Order:
+    """What is wanted of one picture, and what became known of it on the way.
 
     Attributes:
-        timeout_s: Seconds the work may take, counted from the making of the ticket.
+        task: derain, denoise or super-resolution.
+        options: As the client gave them.
+        format: Of the answer.
+        deadline: Moment of the monotonic clock by which the answer has to be ready.
+        model: Which network was chosen.
+        predicted_s: Seconds that admission expected all of it to take.
         seconds: Time spent in each stage so far.
     """
 
-    timeout_s: float
-    seconds: dict[Stage, float] = field(default_factory=dict)
-    _start: float = field(default_factory=time.monotonic)
-    _refusal: RequestError | None = None
+    task: str
+    options: Options
+    format: PictureFormat
+    deadline: float
+    model: LoadedModel | None = None
+    predicted_s: float | None = None
+    seconds: Mapping[ScheduledStage, float] = field(default_factory=dict)
 
-    def revoke(self, why: RequestError) -> None:
-        """Makes the next `check` raise; work that runs stops there."""
-        self._refusal = why
-
-    def check(self) -> None:
-        """Raises what ended this request, if something did."""
-        if self._refusal is not None:
-            raise self._refusal
-        if time.monotonic() - self._start > self.timeout_s:
-            raise self.too_late()
-
-    def too_late(self) -> DeadlineExceededError:
-        """The error of a request whose time is up."""
-        return DeadlineExceededError(
-            f"Not done within {self.timeout_s:g} s. Send a smaller picture, or try again later."
-        )
+    def stages(self, read_s: float | None = None) -> dict[str, float]:
+        """Seconds of every stage that was reached; `read_s` is that of the body, if it had one of its own."""
+        known: dict[str, float] = {stage: seconds for stage, seconds in self.seconds.items()}  # noqa: C416 - wider keys
+        return known if read_s is None else {"read": read_s} | known
 
 
 @dataclass(frozen=True)
@@ -64,87 +56,102 @@ class Result:
     """A picture file ready to send, and the sizes it came from in pixels."""
 
     data: bytes
+    model: LoadedModel
+    tiles: int
     input_pixels: int
     output_pixels: int
 
 
 class Pipeline:
-    """Threads and limits shared by all requests of one worker."""
+    """The way of one picture; shared by all requests and jobs of one worker."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, keeper: ModelKeeper, scheduler: Scheduler, codecs: CodecCosts) -> None:
         self._limits = ImageLimits(max_pixels=settings.max_pixels, max_bytes=settings.max_body_bytes)
         self._max_output_pixels = settings.max_output_pixels
-        self._slots = ThreadPoolExecutor(settings.slots, thread_name_prefix="inference")
-        self._codecs = ThreadPoolExecutor(usable_cores(), thread_name_prefix="codec")
-        self._places = asyncio.Semaphore(settings.slots * PICTURES_PER_SLOT)
+        self._keeper = keeper
+        self._scheduler = scheduler
+        self._codecs = codecs
 
-    def close(self) -> None:
-        """Lets threads end once they have finished what they do."""
-        self._slots.shutdown(wait=False, cancel_futures=True)
-        self._codecs.shutdown(wait=False, cancel_futures=True)
-
-    async def run(self, data: bytes, model: LoadedModel, picture_format: PictureFormat, ticket: Ticket) -> Result:
+    async def run(self, data: bytes, order: Order, progress: Progress | None = None) -> Result:
         """Restores one picture file.
 
         Args:
             data: The file as it was sent.
-            model: Which network.
-            picture_format: How to pack the answer.
-            ticket: Ends the work early when revoked; its `seconds` are filled in.
+            order: What is wanted; its `model`, `predicted_s` and `seconds` are filled in, also when this fails.
+            progress: Told of every tile that is done.
 
         Raises:
             ImageError: The file cannot be read or is too large.
             EngineError: The network's answer is not finite.
-            RequestError: Result too large, or the ticket ended.
+            RequestError: No such model, no room, too little time, or a result too large.
         """
-        try:
-            async with asyncio.timeout(ticket.timeout_s):
-                return await self._run(data, model, picture_format, ticket)
-        except TimeoutError as error:
-            raise ticket.too_late() from error
-        finally:
-            # Whatever ended this coroutine, a thread that still works for it must stop at its next tile.
-            ticket.revoke(DeadlineExceededError("The request has ended."))
-
-    async def _run(self, data: bytes, model: LoadedModel, picture_format: PictureFormat, ticket: Ticket) -> Result:
-        asked = time.monotonic()
-        async with self._places:
-            ticket.seconds["queue"] = time.monotonic() - asked
-            picture = await self._in(
-                self._codecs, "decode", ticket, lambda: self._check_size(decode_image(data, self._limits), model)
+        info = peek_image(data, self._limits)
+        models = self._keeper.catalogue.candidates(order.task, order.options.scale, order.options.model)
+        model, demand = self._choose(models, info, order)
+        order.model = model
+        with self._scheduler.admit(demand, order.deadline) as admission:
+            order.predicted_s, order.seconds = admission.predicted_s, admission.seconds
+            keep = order.options.metadata == "keep"
+            restoration = await admission.decode(
+                lambda: model.begin(decode_image(data, self._limits, keep_metadata=keep))
             )
-            restored = await self._in(
-                self._slots, "inference", ticket, lambda: model.restorer.restore(picture, checkpoint=ticket.check)
+            self._codecs.observe_decode(info, admission.seconds["decode"])
+            await admission.restore(restoration if progress is None else _Watched(restoration, progress))
+            packed = await admission.encode(
+                lambda: encode_image(restoration.result(), order.format, order.options.quality)
             )
-            packed = await self._in(self._codecs, "encode", ticket, lambda: encode_image(restored, picture_format))
-        return Result(packed, _pixels(picture), _pixels(restored))
+            height, width = info.height * model.scale, info.width * model.scale
+            self._codecs.observe_encode(order.format, width, height, admission.seconds["encode"])
+        return Result(packed, model, demand.tiles, info.width * info.height, width * height)
 
-    def _check_size(self, picture: Picture, model: LoadedModel) -> Picture:
-        pixels = _pixels(picture) * model.scale**2
-        if pixels > self._max_output_pixels:
-            allowed = self._max_output_pixels // model.scale**2
+    def _choose(self, models: Sequence[LoadedModel], info: PictureInfo, order: Order) -> tuple[LoadedModel, Demand]:
+        """The first of these that would be admitted, else the quickest, so that admission says why not."""
+        offers = [(model, self._demand(model, info, order)) for model in models]
+        if len(offers) == 1:
+            return offers[0]
+        for model, demand in offers:
+            if self._scheduler.predict(demand, order.deadline) < float("inf"):
+                return model, demand
+        return min(offers, key=lambda offer: self._scheduler.predict(offer[1]))
+
+    def _demand(self, model: LoadedModel, info: PictureInfo, order: Order) -> Demand:
+        pixels = info.width * info.height
+        if pixels * model.scale**2 > self._max_output_pixels:
             raise ResultTooLargeError(
-                f"The result would have {pixels} pixels, {self._max_output_pixels} are allowed. "
-                f"At scale {model.scale} send at most {allowed} pixels."
+                f"The result would have {pixels * model.scale**2} pixels, {self._max_output_pixels} are allowed. "
+                f"At scale {model.scale} send at most {self._max_output_pixels // model.scale**2} pixels."
             )
-        return picture
-
-    async def _in(self, pool: ThreadPoolExecutor, stage: Stage, ticket: Ticket, work: Callable[[], T]) -> T:
-        """Runs one stage on a thread of the pool; waiting for the thread counts as queueing."""
-        asked = time.monotonic()
-
-        def timed() -> T:
-            started = time.monotonic()
-            ticket.seconds["queue"] += started - asked
-            try:
-                ticket.check()
-                return work()
-            finally:
-                ticket.seconds[stage] = time.monotonic() - started
-
-        return await asyncio.get_running_loop().run_in_executor(pool, timed)
+        tiles = plan_tiles(info.height, info.width, model.bundle.manifest.size)
+        return Demand.for_tiles(
+            model,
+            (tiles[0].height, tiles[0].width),
+            len(tiles),
+            decode_s=self._codecs.decode_seconds(info),
+            encode_s=self._codecs.encode_seconds(order.format, info.width * model.scale, info.height * model.scale),
+            picture_bytes=info.channels * info.depth // 8 * pixels * (1 + model.scale**2),
+        )
 
 
-def _pixels(picture: Picture) -> int:
-    height, width = picture.rgb.shape[-2:]
-    return int(height) * int(width)
+class _Watched:
+    """A restoration that tells of every tile that is done."""
+
+    def __init__(self, restoration: TiledRestoration, progress: Progress) -> None:
+        self._restoration = restoration
+        self._progress = progress
+        self._done = 0
+
+    @property
+    def tiles(self) -> Sequence[Tile]:
+        return self._restoration.tiles
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        return self._restoration.tile_shape
+
+    def cut(self, index: int) -> NDArray[np.float32]:
+        return self._restoration.cut(index)
+
+    def put(self, index: int, output: NDArray[np.float32]) -> None:
+        self._restoration.put(index, output)
+        self._done += 1
+        self._progress(self._done, len(self.tiles))

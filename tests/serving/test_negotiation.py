@@ -18,6 +18,7 @@ from serving.negotiation import FORMATS, choose_format, parse_accept
         ("image/png", "png"),
         ("image/webp", "webp"),
         ("IMAGE/JPEG", "jpeg"),
+        ("image/tiff", "tiff"),
         ("image/webp;q=0.5, image/jpeg;q=0.9", "jpeg"),
         ("image/png;q=0.1, */*;q=0.2", "webp"),
         ("image/png;q=0, */*", "webp"),
@@ -41,7 +42,7 @@ def test_the_client_gets_the_format_it_prefers(accept: str | None, expected: str
     ["text/html", "image/avif", "image/png;q=0", "*/*;q=0", "image/*;q=0.0", "png", "*/png", "image/png;q=high", ",;,"],
 )
 def test_nothing_acceptable_is_refused_with_the_list_of_formats(accept: str) -> None:
-    with pytest.raises(NotAcceptableError, match="image/png, image/webp, image/jpeg"):
+    with pytest.raises(NotAcceptableError, match="image/png, image/webp, image/jpeg, image/tiff"):
         choose_format(accept)
 
 

@@ -1,73 +1,38 @@
-"""Errors as JSON and the headers every answer carries."""
+"""Errors as JSON, of one form everywhere."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import re
-import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.errors import MillisightError
-from serving.errors import InternalError, MethodNotAllowedError, NotFoundError, RequestError, refusal_of
+from serving.errors import (
+    ClientGoneError,
+    InternalError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RequestError,
+    refusal_of,
+)
+from serving.guard.identity import REQUEST_ID, logger
 
-logger = logging.getLogger("bentoml.service.millisight")
-
-REQUEST_ID = "X-Request-Id"
-# What we repeat into headers and logs of a client's own id.
-_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # How much of an unwanted body is read and thrown away, so that the client can see why it was refused.
 LINGER_BYTES = 64 * 2**20
 LINGER_S = 2.0
-# Asked every few seconds by machines.
-_UNLOGGED = frozenset({"/metrics"})
+# A refused body up to this size is left to the server to skip; larger ones and endless ones end the connection.
+SKIPPED_BYTES = 2**16
 
 # BentoML answers GET there; other methods come to us.
 BENTOML_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/schema.json"})
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
-
-
-class RequestIdMiddleware:
-    """Gives a request its id (the client's own when it is harmless), its answer fixed headers, and the log a line."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one ASGI connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        start, status = time.monotonic(), 0
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_headers)
-        finally:
-            if scope["path"] not in _UNLOGGED:
-                # repr: a path may hold line breaks, and nobody but us writes lines into our log.
-                line = (request_id, scope["method"], scope["path"][:200], status, (time.monotonic() - start) * 1000)
-                logger.info("%s %s %r %d %.1f ms", *line)
+Count = Callable[[str], None]
 
 
 class ClosingResponse(JSONResponse):
@@ -101,16 +66,26 @@ def error_response(request: Request, error: Exception) -> Response:
     """Writes an error as `{"error": {"code", "message", "request_id"}}`."""
     refusal = refusal_of(error)
     request_id = getattr(request.state, "request_id", "")
-    if refusal.status >= 500:
+    # A 503 or 504 is no defect: under load they would fill the log, and the line of the request has the status.
+    if refusal.status == InternalError.status:
         logger.error("Request %s failed with %d", request_id, refusal.status, exc_info=error)
     body = {"error": {"code": refusal.code, "message": refusal.message, "request_id": request_id}}
-    kind = ClosingResponse if refusal.closes else JSONResponse
-    # A defect's answer is written outside the middleware above, so the id is set here as well.
+    kind = ClosingResponse if refusal.closes or _leaves_much_unread(request) else JSONResponse
+    # Where an error is answered outside the guard (a defect of the guard), the id is set all the same.
     return kind(body, status_code=refusal.status, headers={REQUEST_ID: request_id, **refusal.headers})
 
 
+def _leaves_much_unread(request: Request) -> bool:
+    if getattr(request.state, "body_complete", True):
+        return False
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal():
+        return int(declared) > SKIPPED_BYTES
+    return "transfer-encoding" in request.headers
+
+
 def error_handlers(paths: Sequence[str]) -> dict[type[Exception], Handler]:
-    """Handlers for everything a route can raise.
+    """Starlette's handlers for everything a route can raise.
 
     Args:
         paths: All routes, listed to who asks for another.
@@ -133,6 +108,41 @@ def _own_error(request: Request, error: HTTPException, paths: Sequence[str]) -> 
     if error.status_code == NotFoundError.status:
         return NotFoundError(f"There is nothing at {path!r}. Paths: {', '.join(paths)}.")
     if error.status_code == MethodNotAllowedError.status:
-        allowed = (error.headers or {}).get("Allow", "")
-        return MethodNotAllowedError(f"{path} does not answer {request.method}. Use {allowed}.", error.headers)
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        return MethodNotAllowedError(f"{path} does not answer {request.method}. Use {allowed}.", {"Allow": allowed})
     return InternalError(str(error.detail))
+
+
+class ErrorMiddleware:
+    """Answers what the layers below raise: the guard's own refusals, and defects of routes.
+
+    Starlette's handler of defects stands outside all middleware, so its 500 would lack what the guard adds (CORS, or a
+    browser shows a network error in its place), and it raises the defect again, which ends the connection.
+    """
+
+    def __init__(self, app: ASGIApp, count: Count) -> None:
+        self._app = app
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception as error:
+            if started:
+                # Half an answer cannot be taken back; the server breaks the connection so that the client sees it.
+                raise
+            if isinstance(error, ClientDisconnect):
+                error = ClientGoneError("The client hung up while sending.")
+            self._count(refusal_of(error).reason)
+            await error_response(Request(scope, receive), error)(scope, receive, send)
