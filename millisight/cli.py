@@ -5,7 +5,19 @@ import sys
 
 import typer
 
-from millisight import doctor, drawing, exporting, latency, machine, pictures, searching, store, verifying
+from millisight import (
+    doctor,
+    drawing,
+    exporting,
+    keys,
+    latency,
+    machine,
+    restoring,
+    searching,
+    serving_command,
+    store,
+    verifying,
+)
 from millisight.console import MissingExtraError
 from runtime import MillisightError
 
@@ -24,9 +36,10 @@ app.command()(searching.search)
 app.command()(drawing.draw)
 app.command()(exporting.export)
 app.command()(verifying.verify)
-app.command()(pictures.restore)
-app.command()(pictures.serve)
+app.command()(restoring.restore)
+app.command()(serving_command.serve)
 app.add_typer(store.app, name="store")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:
