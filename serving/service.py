@@ -7,23 +7,21 @@ its typed endpoints answer 500 for every picture Pillow cannot read and fetch ad
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 
 import bentoml
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime.errors import MillisightError
 from serving.app import create_app
 from serving.guard import check_guard
+from serving.guard.answers import BENTOML_PATHS
 from serving.jobs import open_store
 from serving.jobs.jobs import OFF
 from serving.models import rehearse
 from serving.settings import PREFIX, Settings
 from serving.workplace import Workplace
-
-# BentoML's own limit on a request, a last resort: its 504 skips our error format, and the work behind it goes on.
-# `Settings` keeps read and request timeouts together below it.
-BACKSTOP_S = 600
 
 
 class Restoration:
@@ -33,6 +31,9 @@ class Restoration:
         self._place = Workplace.open(Settings.from_environment())
         self.app = create_app(self._place)
         self._place.warm_up()
+        # What is there now stays: the garbage collector need not walk over it again and again while requests wait.
+        gc.collect()
+        gc.freeze()
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -67,13 +68,27 @@ class Restoration:
         return self._place.ready
 
 
-async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Hands a request to the application of this worker's service instance.
+class FrontService(bentoml.Service[Restoration]):  # type: ignore[misc]  # BentoML is not typed
+    """A BentoML service whose requests go to our application, past everything but BentoML's health routes.
 
-    A plain function, not the application itself: BentoML asks a mounted Starlette application which paths it has and
-    answers all others itself, with its own /docs.json, a page that describes nothing and errors in plain text.
+    BentoML 1.4.39 would put its own layers before it: a timer for each request that is never cancelled and holds some
+    kilobytes until the timeout would have come (`tests/serving/bentoml` shows it), a 504 that skips our error format
+    and lets the work go on, a tracing span whether traces are collected or not, and a router that does not know paths
+    with a line break. Workers, socket, start, health and shutdown stay BentoML's.
     """
-    await bentoml.get_current_service().app(scope, receive, send)
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """What uvicorn serves in each worker."""
+        bentoml_app: ASGIApp = super().to_asgi(is_main)
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            health = scope["type"] == "http" and scope["path"] in BENTOML_PATHS and scope["method"] in ("GET", "HEAD")
+            if scope["type"] == "lifespan" or health:
+                await bentoml_app(scope, receive, send)
+            else:
+                await bentoml.get_current_service().app(scope, receive, send)
+
+        return front
 
 
 def _workers() -> int:
@@ -85,10 +100,9 @@ def _workers() -> int:
 RestorationService = bentoml.service(
     name="RestorationService",
     workers=_workers(),
-    traffic={"timeout": BACKSTOP_S},
     # Its labels hold raw paths: every path a scanner tries would add series for ever.
     metrics={"enabled": False},
     # It answers 500 to a Content-Type that is not UTF-8 and writes line breaks out of paths; ours is in `guard`.
     logging={"access": {"enabled": False}},
+    service_class=FrontService,
 )(Restoration)
-RestorationService.mount_asgi_app(answer, path="/", name="millisight")

@@ -78,10 +78,9 @@ class Settings(BaseModel):
     queue: int = Field(default=64, ge=1, le=100_000)
     picture_bytes: int = Field(default=2**30, ge=2**20)
     body_bytes_total: int = Field(default=256 * 2**20, ge=1024)
-    # Together below the time BentoML itself allows (service.BACKSTOP_S), so that our own answer always comes first.
-    request_timeout: float = Field(default=60.0, gt=0, le=280)
-    read_timeout: float = Field(default=30.0, gt=0, le=280)
-    write_timeout: float = Field(default=30.0, gt=0, le=280)
+    request_timeout: float = Field(default=60.0, gt=0, le=3600)
+    read_timeout: float = Field(default=30.0, gt=0, le=3600)
+    write_timeout: float = Field(default=30.0, gt=0, le=3600)
     api_keys: Path | None = None
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
     state: Path = Field(default_factory=_default_state)

@@ -18,7 +18,7 @@ from serving.jobs.store import BlobWriter
 from serving.jobs.threads import StoreThreads
 from serving.settings import Settings
 
-# Below the time that BentoML allows a request, so that our own answer comes first.
+# However large the body: who needs longer splits the job.
 LONGEST_READ_S = 540.0
 _RESERVE_BYTES = 4 * 2**20
 

@@ -175,7 +175,7 @@ def _models() -> Part:
         answers = {
             "200": json_answer(summary, changed),
             "202": json_answer("Some workers are still at it", changed),
-            **errors_of("models"),
+            **errors_of("models", only=(401, 403, 404, 409, 429)),
         }
         return {
             "post": {"operationId": operation, "summary": summary, "parameters": [*parameters], "responses": answers}

@@ -92,4 +92,4 @@ def _scopes(kind: type[RequestError]) -> tuple[Scope, ...]:
     for package, scopes in _PACKAGES.items():
         if kind.__module__.startswith(package):
             return scopes
-    return ("restoration", "jobs") if kind.status in (400, 404, 405, 422) else ("restoration",)
+    return ("restoration", "models", "jobs") if kind.status in (400, 404, 405, 422) else ("restoration",)

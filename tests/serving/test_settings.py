@@ -8,7 +8,6 @@ import pytest
 
 from runtime.host import usable_cores
 from serving.errors import SettingsError
-from serving.service import BACKSTOP_S
 from serving.settings import PREFIX, Settings
 
 
@@ -98,11 +97,6 @@ def test_the_clients_key_is_no_setting() -> None:
 def test_a_wrong_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}={value!r}"):
         Settings.from_environment({name: value})
-
-
-def test_our_deadlines_come_before_bentomls() -> None:
-    longest = Settings(request_timeout=280, read_timeout=280)
-    assert longest.request_timeout + longest.read_timeout < BACKSTOP_S
 
 
 def test_the_table_in_the_docstring_is_complete() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from serving.models import ModelKeeper
 from tests.servers import known_network, write_known_bundle
+from tests.serving.models.conftest import gain_of
 
 Make = Callable[..., ModelKeeper]
 
