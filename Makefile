@@ -30,7 +30,7 @@ WORKERS ?= 2
 HOST ?= 127.0.0.1
 PORT ?= 3000
 
-.PHONY: help install lint format test test-all search-latency-aware serve bench bench-quality bench-latency bench-engines image clean
+.PHONY: help install lint format test test-all search-latency-aware serve bench bench-quality bench-latency bench-engines bench-serving image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,7 +71,7 @@ search-latency-aware: install ## measure, search, train, export; METHOD= TASK= S
 serve: install ## HTTP service with your bundles in runs/ and those of zoo/, each on its fastest target; HOST= PORT= TARGET=
 	@$(BIN)/millisight serve --host '$(HOST)' --port '$(PORT)' $(if $(filter-out file,$(origin TARGET)),--target '$(TARGET)')
 
-bench: bench-quality bench-latency bench-engines ## every benchmark; each writes benchmarks/results/<name>.json
+bench: bench-quality bench-latency bench-engines bench-serving ## every benchmark; each writes benchmarks/results/<name>.json
 
 bench-quality: install ## dB of the zoo on public sets; needs SETS=folder with CBSD68/, Set5/, Rain800_concat/
 	$(BIN)/python -m benchmarks.quality --sets '$(SETS)'
@@ -81,6 +81,10 @@ bench-latency: install ## predictions against timings, and twenty budgets; half 
 
 bench-engines: install ## ms per megapixel of the zoo on every engine of this machine, and in eager torch; NOTES=
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.engines --notes '$(NOTES)'
+
+bench-serving: install ## the service beside the bare loop, FastAPI and LitServe, and under too much load; ten minutes; NOTES=
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.serving --notes '$(NOTES)'
 
 image: ## build the container image, where a container engine exists
 	@command -v docker >/dev/null || command -v podman >/dev/null || { echo 'no docker or podman on this machine: nothing was built' >&2; exit 1; }
