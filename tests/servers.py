@@ -108,6 +108,12 @@ class Server:
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def running_server(
     folder: Path,
@@ -119,9 +125,7 @@ def running_server(
     **settings: str,
 ) -> Iterator[Server]:
     """Starts `bentoml serve` as a user does, waits until it is ready, and stops it as a container runtime does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = folder / "server.log"
     environment = os.environ | {
         "BENTOML_HOME": str(folder / "bentoml"),
