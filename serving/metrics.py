@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.processes import is_alive
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -186,15 +188,5 @@ def _forget_dead_workers(directory: Path) -> None:
 
     pids = {int(file.stem.rpartition("_")[2]) for file in directory.glob("gauge_live*_*.db")}
     for pid in pids:
-        if not _is_alive(pid):
+        if not is_alive(pid):
             mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

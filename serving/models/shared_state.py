@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serving.errors import SettingsError
+from serving.processes import is_alive
 
 __all__ = ["Action", "Order", "Outcome", "SharedState", "WorkerState"]
 
@@ -229,18 +230,8 @@ class SharedState:
                 connection.execute("DELETE FROM workers WHERE id = ?", (worker,))
 
     def _lives(self, pid: int, beat: float) -> bool:
-        return abs(self._clock() - beat) < SILENT_S and _runs(pid)
+        return abs(self._clock() - beat) < SILENT_S and is_alive(pid)
 
 
 def _unloaded(connection: sqlite3.Connection) -> frozenset[str]:
     return frozenset(name for (name,) in connection.execute("SELECT name FROM unloaded"))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,0 +1,16 @@
+"""Other processes of this machine."""
+
+from __future__ import annotations
+
+import os
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number, of whatever user."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
