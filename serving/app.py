@@ -17,13 +17,14 @@ from serving.workplace import Workplace
 def create_app(place: Workplace) -> Starlette:
     """Builds the application. /livez and /readyz are BentoML's and not part of it."""
     document = openapi_document(place.settings)
+    links = {"docs": "/docs.json", "models": "/v1/models", "metrics": "/metrics", "ready": "/readyz"}
+    about = {"name": PRODUCT, "version": product_version(), "links": links}
 
     async def docs(_: Request) -> Response:
         return JSONResponse(document)
 
     async def root(_: Request) -> Response:
-        links = {"docs": "/docs.json", "models": "/v1/models", "metrics": "/metrics", "ready": "/readyz"}
-        return JSONResponse({"name": PRODUCT, "version": product_version(), "links": links})
+        return JSONResponse(about)
 
     def metrics(_: Request) -> Response:  # not async: Starlette runs it on a thread, it reads files
         body, content_type = place.metrics.render()

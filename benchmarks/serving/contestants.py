@@ -70,6 +70,12 @@ class Service:
         """Processor seconds of its processes so far."""
         return tree_cpu_seconds(self.pid)
 
+    def plan(self, work: Work, headers: Mapping[str, str] | None = None, **plan: Any) -> LoadPlan:
+        """What `load` has carried out."""
+        kind = f"image/{work.format}"
+        content = {"Content-Type": kind, "Accept": kind, **(headers or {})}
+        return LoadPlan(self.port, work.route, work.body, content, **plan)
+
     def load(self, work: Work, headers: Mapping[str, str] | None = None, **plan: Any) -> dict[str, Any]:
         """Have the load generator carry out a plan in its own process.
 
@@ -78,9 +84,7 @@ class Service:
             headers: Beside those that say what is sent and wanted.
             plan: Further fields of `LoadPlan`.
         """
-        kind = f"image/{work.format}"
-        content = {"Content-Type": kind, "Accept": kind, **(headers or {})}
-        line = LoadPlan(self.port, work.route, work.body, content, **plan).as_json()
+        line = self.plan(work, headers, **plan).as_json()
         before = self.cpu_seconds()
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.serving.load"],

@@ -1,13 +1,15 @@
 """The three phases that compare services with the bare loop, each in rounds of random order until its time is up."""
 
+import asyncio
 import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.serving.contestants import BARE, BareLoop, Service
+from benchmarks.serving.load import Client
 from benchmarks.serving.record import Cell, Record
 from benchmarks.serving.works import Work
 
@@ -78,15 +80,45 @@ def repeat(one_round: Callable[[], None], seconds: float) -> int:
             return rounds
 
 
-def one_caller(bench: Bench, phase: str, kinds: Sequence[str]) -> None:
-    """A round of `overhead` or `latency`: every contestant does every work, one request after the other."""
-    for work in bench.kinds(*kinds):
-        times, found = bench.pace.requests[kind_of(work)], dict[str, dict[str, Any]]()
+def _in_blocks(bench: Bench, work: Work, times: int) -> dict[str, dict[str, Any]]:
+    """Every contestant does all its requests at once: for work so small that processor time has to add up."""
+    found = dict[str, dict[str, Any]]()
+    for service in bench.contestants():
+        if service is None:
+            found[BARE] = bench.bare.loop(work, times)
+        else:
+            found[service.name] = service.load(work, concurrency=1, requests=times)
+    return found
+
+
+async def _in_turns(bench: Bench, work: Work, times: int) -> dict[str, dict[str, Any]]:
+    """One request each, in random order, again and again: a machine that is slower for a second is so for all.
+
+    Requests are sent from this process, which does nothing else meanwhile; processor time is added up over the turns.
+    """
+    clients = {service.name: Client(service.plan(work)) for service in bench.services}
+    found: dict[str, dict[str, Any]] = {name: {"calls": [], "server_cpu_s": 0.0} for name in clients}
+    found[BARE] = {"seconds": [], "cpu_s": 0.0, "sha256": ""}
+    for _ in range(times):
         for service in bench.contestants():
             if service is None:
-                found[BARE] = bench.bare.loop(work, times)
-            else:
-                found[service.name] = service.load(work, concurrency=1, requests=times)
+                once, bare = bench.bare.loop(work, 1), found[BARE]
+                bare["seconds"] += once["seconds"]
+                bare["cpu_s"] += once["cpu_s"]
+                bare["sha256"] = once["sha256"]
+                continue
+            before = service.cpu_seconds()
+            call = await clients[service.name].call()
+            found[service.name]["server_cpu_s"] += service.cpu_seconds() - before
+            found[service.name]["calls"].append(asdict(call))
+    return found
+
+
+def one_caller(bench: Bench, phase: str, kinds: Sequence[str]) -> None:
+    """A round of `overhead` (in blocks) or `latency` (in turns): every contestant does every work, with one caller."""
+    for work in bench.kinds(*kinds):
+        times = bench.pace.requests[kind_of(work)]
+        found = _in_blocks(bench, work, times) if phase == "overhead" else asyncio.run(_in_turns(bench, work, times))
         bare = found.pop(BARE)
         bare_p50 = statistics.median(bare["seconds"])
         bench.record.pool(Cell(phase, work.name, BARE, "", MS), (1000 * value for value in bare["seconds"]))

@@ -15,7 +15,7 @@ from serving.scheduling.interfaces import Demand, Restoration
 from serving.scheduling.stats import Stats
 from serving.scheduling.workers import Workers
 
-RESERVE = 0.1
+RESERVE = 0.15
 """Part of the time to the deadline that a new request must leave unused, for what predictions miss."""
 
 

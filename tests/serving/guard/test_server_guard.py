@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import socket
 import time
@@ -64,7 +65,7 @@ def guard(
         "MILLISIGHT_CORS_ORIGINS": ORIGIN,
         "MILLISIGHT_MAX_BODY_BYTES": str(8 * MIB),
         "MILLISIGHT_BODY_BYTES_TOTAL": str(16 * MIB),
-        "MILLISIGHT_READ_TIMEOUT": "2",
+        "MILLISIGHT_READ_TIMEOUT": "4",
         "MILLISIGHT_WRITE_TIMEOUT": "1",
     }
     with start_server(folder, bundle_roots, **settings) as server:
@@ -249,6 +250,17 @@ def test_ten_thousand_idle_connections_change_nothing(guard: Guarded, png: bytes
     idle(guard, 10_000, png)
 
 
+def until_held(client: httpx.Client, size: int) -> None:
+    """Waits until the server has received so many bytes of bodies; it looks twice a second."""
+    limit = time.monotonic() + 30
+    while time.monotonic() < limit:
+        (line,) = re.findall(r"^restore_body_bytes (\S+)$", client.get("/metrics").text, re.MULTILINE)
+        if float(line) >= size:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{size} bytes never arrived")
+
+
 def test_large_slow_bodies_share_a_budget_and_small_ones_are_served(guard: Guarded, png: bytes) -> None:
     worker = guard.worker()
     before = worker.memory_info().rss
@@ -256,6 +268,7 @@ def test_large_slow_bodies_share_a_budget_and_small_ones_are_served(guard: Guard
         holders = [stack.enter_context(guard.connect()) for _ in range(2)]
         for holder in holders:
             holder.sendall(guard.head(8 * MIB) + b"x" * (7 * MIB))
+        until_held(client, 14 * MIB)
         data, headers = b"x" * (7 * MIB), {"Content-Type": "image/png"}
         refused = client.post("/v1/derain", content=data, headers=headers)
         assert code(refused) == (503, "overloaded")
