@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import FOLDER, markdown
+from benchmarks.serving.report import tables
 from runtime import Bundle, Manifest, StepRecord
 from runtime.target import PLAIN
 from search import format_report
@@ -29,6 +30,7 @@ def fill(text: str) -> str:
         ("engines", _engines()),
         ("latency", _latency()),
         ("budgets", _budgets()),
+        ("serving", tables(_results("serving"))),
     )
     for name, block in blocks:
         marked = f"<!-- {name} -->\n{block}\n<!-- /{name} -->"

@@ -259,6 +259,7 @@ def test_refusing_a_bomb_takes_no_memory(name: str, tmp_path: Path) -> None:
     assert _peak_growth_mb("decode_image(data)", BOMBS[name], tmp_path) < 20
 
 
+@pytest.mark.slow
 def test_planted_fault_opening_the_bomb_first_would_take_memory(tmp_path: Path) -> None:
     # Pillow checks against a limit of its own as well, far above ours; this bomb stays below it.
     bomb = _webp_canvas(12_000, 12_000)

@@ -52,6 +52,7 @@ def test_every_answer_is_as_documented(target: Server, tmp_path: Path) -> None:
     assert "POST" in target.log.read_text()
 
 
+@pytest.mark.slow
 def test_an_undocumented_answer_would_be_seen(target: Server, tmp_path: Path) -> None:
     """The planted fault: a document without the refusals, and with another form of error."""
     with client_of(target) as client:

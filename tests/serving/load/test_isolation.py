@@ -20,7 +20,7 @@ ROUNDS = 4
 THUMBNAILS = 3
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)])
 def server(
     request: pytest.FixtureRequest,
     bundle_roots: tuple[Path, Path],

@@ -113,6 +113,7 @@ def test_an_answer_of_two_networks_would_be_seen() -> None:
     assert network_of(picture_file(pixels)) is None
 
 
+@pytest.mark.slow
 def test_an_unloaded_bundle_is_missed_by_nobody(place: Place) -> None:
     async def main() -> None:
         async with callers(place) as seen:
@@ -148,6 +149,7 @@ def test_a_changed_bundle_takes_over_between_two_requests(place: Place, make_bun
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_leaves_the_old_one_in_place(place: Place) -> None:
     async def main() -> None:
         async with callers(place) as seen:

@@ -76,6 +76,7 @@ def assert_sound(seen: Page, text: str) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", spaces())
 def test_every_space_has_a_report(plant: Plant, tmp_path: Path, name: str) -> None:
     table = plant(name, sizes=((64, 64), (128, 128)))
