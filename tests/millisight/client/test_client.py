@@ -289,7 +289,8 @@ def test_progress_goes_on_over_streams_that_break(talk: Talker, contract: Contra
 def test_waiting_ends_with_the_job_or_with_the_limit(talk: Talker, contract: Contract) -> None:
     id_ = submit(talk, contract)
     contract.streams.extend([0] * 100)
-    with pytest.raises(TimedOutError, match=r"within 0\.05 s"):
+    # On a busy machine the time may be up before the first event: then it is the request that says so.
+    with pytest.raises(TimedOutError, match=r"within (0\.05 s|the client's timeout)"):
         talk.job(contract.url, id_, "wait", 0.05)
     contract.streams.clear()
     assert talk.job(contract.url, id_, "wait").status == "done"
