@@ -146,9 +146,14 @@ class Traffic:
         self._note("slow", answer.status, (200, 408), answer.body)
         connection.close()
 
+    def _client(self) -> httpx.AsyncClient:
+        # A connection a request: the server ends those that are idle, and on a busy machine a caller may be late.
+        headers = {"Connection": "close"}
+        return httpx.AsyncClient(base_url=self.server.url, timeout=60, trust_env=False, headers=headers)
+
     async def reads(self) -> None:
         """What monitoring asks for."""
-        async with httpx.AsyncClient(base_url=self.server.url, timeout=30, trust_env=False) as client:
+        async with self._client() as client:
             for path in ("/metrics", "/v1/models", "/docs.json", "/nothing"):
                 self._note("reads", (await client.get(path)).status_code, (200, 404))
         await asyncio.sleep(0.5)
