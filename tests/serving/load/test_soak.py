@@ -164,7 +164,7 @@ class Traffic:
             await asyncio.sleep(0.5)
             return
         files = [("image", (f"{n}.png", Constant.of(n).file(), "image/png")) for n in range(3)]
-        async with httpx.AsyncClient(base_url=self.server.url, timeout=60, trust_env=False) as client:
+        async with self._client() as client:
             answer = await client.post("/v1/jobs?task=derain", files=files)
             if answer.status_code == 404:
                 self._jobs = False
