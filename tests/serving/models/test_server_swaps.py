@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,6 +64,14 @@ def order(client: httpx.Client, path: str) -> dict[str, Any]:
     return told
 
 
+def until_both_are_there(admin: httpx.Client) -> None:
+    """The server says that it is ready as soon as one of its workers is."""
+    limit = time.monotonic() + 60
+    while len(admin.post("/v1/models/reload").json()["workers"]) < 2:
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+
+
 def test_no_request_fails_while_bundles_come_and_go(server: Server, zoo: Path, key: str) -> None:
     gains, versions, ended = list[float](), [0.5, 0.75, 0.25], threading.Event()
 
@@ -75,6 +84,7 @@ def test_no_request_fails_while_bundles_come_and_go(server: Server, zoo: Path, k
                 gains.append(ask(own))
 
     with client() as admin, ThreadPoolExecutor(4) as pool:
+        until_both_are_there(admin)
         asking = [pool.submit(go_on_asking) for _ in range(4)]
         try:
             for gain in versions[1:]:
