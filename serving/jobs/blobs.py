@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from serving.jobs.errors import BlobLostError, JobsFullError
 
+_TRIES = 5
 CHUNK_BYTES = 256 * 1024
 _PART = ".part"
 
@@ -47,17 +47,25 @@ class FileBlobs:
     def delete_job(self, job_id: str) -> None:
         """Removes the folder with all that is in it.
 
-        A writer that is just renaming into it may make that fail once; it finds its folder gone the next time.
+        Other workers may delete files of it, or rename a last one into it, at the same time: a file that is gone is
+        what was wanted, and a folder that is not empty yet is emptied again.
+
+        Raises:
+            OSError: It cannot be removed.
         """
-        for last in (False, True):
+        folder = self._folder / job_id
+        for left in reversed(range(_TRIES)):
             try:
-                shutil.rmtree(self._folder / job_id)
+                for file in list(folder.iterdir()):
+                    file.unlink(missing_ok=True)
+                folder.rmdir()
             except FileNotFoundError:
-                if not (self._folder / job_id).exists():
-                    return
+                return
             except OSError:
-                if last:
+                if left == 0:
                     raise
+            else:
+                return
 
     def exists(self, job_id: str) -> bool:
         """Whether the folder is there."""

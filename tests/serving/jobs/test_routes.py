@@ -140,6 +140,7 @@ def test_wrong_forms_are_refused_and_leave_nothing(
     client: httpx.Client, worker: Any, form: Any, status: int, code: str
 ) -> None:
     folder = worker.log.parent / "jobs" / "files"
+    folder.mkdir(parents=True, exist_ok=True)  # the first job makes it
     before = sorted(folder.iterdir())
     assert refused(client.post(JOBS, files=form)) == (status, code)
     assert sorted(folder.iterdir()) == before
@@ -151,6 +152,7 @@ def test_a_client_that_stops_sending_or_leaves_leaves_nothing(
     client: httpx.Client, worker: Any, wait_until: Callable[..., None]
 ) -> None:
     folder = worker.log.parent / "jobs" / "files"
+    folder.mkdir(parents=True, exist_ok=True)  # the first job makes it
     before = sorted(folder.iterdir())
     head = b"POST /v1/jobs?task=derain HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
     head += b"Content-Type: multipart/form-data; boundary=B\r\n\r\n"
