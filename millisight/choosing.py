@@ -23,13 +23,19 @@ def choose_bundle(task: str, scale: int | None, name: str | None, where: Target 
     """
     # The service's own rules; importing them does not import BentoML.
     from serving.models.discovery import discover
+    from serving.models.facts import family_of
     from serving.models.families import ROLES
     from serving.settings import Settings
 
     found = discover(Settings.from_environment())
     fitting = [bundle for bundle in found if bundle.manifest.task == task and scale in (None, bundle.manifest.scale)]
     if name in (None, *ROLES) and fitting:
-        family = [bundle for bundle in fitting if _family(bundle) == _family(fitting[0])]
+        first = fitting[0].manifest
+        family = [
+            bundle
+            for bundle in fitting
+            if (bundle.manifest.scale, family_of(bundle.manifest)) == (first.scale, family_of(first))
+        ]
         return _by_role(family, name or "best", where)
     for bundle in fitting:
         if bundle.manifest.name == name:
@@ -43,22 +49,15 @@ def _choice(bundle: Bundle, where: Target | None) -> Choice:
     return choose_target(bundle) if where is None else Choice(where, "")
 
 
-def _family(bundle: Bundle) -> tuple[int, str]:
-    """Bundles of one run; its budgets make the members."""
-    return bundle.manifest.scale, bundle.manifest.lineage.config or bundle.manifest.name
-
-
 def _by_role(family: list[Bundle], role: str, where: Target | None) -> tuple[Bundle, Choice]:
-    from serving.models.facts import Facts, quality_of, speed_of
+    from serving.models.facts import facts_of
     from serving.models.families import ROLES, rank
     from serving.scheduling.costs import TileCosts
 
     choices = [_choice(bundle, where) for bundle in family]
-    facts = []
-    for bundle, choice in zip(family, choices, strict=True):
-        manifest, target = bundle.manifest, choice.target
-        height, width = manifest.size.tile
-        here_ms = TileCosts.for_bundle(manifest, target).seconds((height, width), 1) * 1e9 / (height * width)
-        facts.append(Facts(manifest.parameters, here_ms, quality_of(manifest, target), speed_of(manifest, target)))
+    facts = [
+        facts_of(bundle.manifest, choice.target, TileCosts.for_bundle(bundle.manifest, choice.target))
+        for bundle, choice in zip(family, choices, strict=True)
+    ]
     position = rank(facts).of(next(known for known in ROLES if known == role))
     return family[position], choices[position]

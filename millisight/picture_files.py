@@ -8,15 +8,12 @@ from pathlib import Path
 import typer
 
 from runtime import MillisightError
+from runtime.image import SUFFIXES, WrittenFormat, suffix_of
 
-__all__ = ["ENDINGS", "Errand", "Plan", "PlanError", "Wish", "plan", "report", "save_whole"]
+__all__ = ["Errand", "Plan", "PlanError", "Wish", "plan", "report", "save_whole"]
 
-ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
-"""Formats by the file names' endings."""
-
-_ENDING_OF = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
 # In a folder, what ends otherwise is left alone; a file that is named is read whatever it ends with.
-_READ = frozenset(ENDINGS) | {".bmp", ".gif"}
+_READ = frozenset(SUFFIXES) | {".bmp", ".gif"}
 
 
 class PlanError(MillisightError):
@@ -39,7 +36,7 @@ class Wish:
     task: str
     scale: int | None
     model: str | None
-    format: str
+    format: WrittenFormat
     quality: int | None
     metadata: str | None
 
@@ -71,12 +68,12 @@ class Plan:
     """
 
     errands: tuple[Errand, ...]
-    format: str
+    format: WrittenFormat
     folder: Path | None
     ignored: int = 0
 
 
-def plan(images: Sequence[Path], output: Path, picture_format: str | None) -> Plan:
+def plan(images: Sequence[Path], output: Path, picture_format: WrittenFormat | None) -> Plan:
     """Pairs inputs with outputs.
 
     One file goes to the file `output`, whose ending says the format. Several, a folder, or any number where `output` is
@@ -94,7 +91,7 @@ def plan(images: Sequence[Path], output: Path, picture_format: str | None) -> Pl
         return Plan((Errand(images[0], images[0].name, output),), _format_of(output, picture_format), None)
     if output.is_file():
         raise PlanError(f"{output} is a file. For several pictures, name a folder.")
-    chosen = picture_format or "png"
+    chosen: WrittenFormat = picture_format or "png"
     errands: list[Errand] = []
     ignored = 0
     for image in images:
@@ -103,7 +100,7 @@ def plan(images: Sequence[Path], output: Path, picture_format: str | None) -> Pl
         base = image if image.is_dir() else image.parent
         for file in found:
             name = file.relative_to(base)
-            errand = Errand(file, name.as_posix(), output / name.with_suffix(_ENDING_OF[chosen]))
+            errand = Errand(file, name.as_posix(), output / name.with_suffix(suffix_of(chosen)))
             errands.append(errand)
     if not errands:
         raise PlanError(f"There is no picture in {', '.join(map(str, images))}: no file ends with {_listed(_READ)}.")
@@ -139,10 +136,10 @@ def save_whole(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _format_of(output: Path, asked: str | None) -> str:
-    by_name = ENDINGS.get(output.suffix.lower())
+def _format_of(output: Path, asked: WrittenFormat | None) -> WrittenFormat:
+    by_name = SUFFIXES.get(output.suffix.lower())
     if by_name is None:
-        raise PlanError(f"{output} cannot be written: '{output.suffix}' is not one of {', '.join(ENDINGS)}.")
+        raise PlanError(f"{output} cannot be written: '{output.suffix}' is not one of {', '.join(SUFFIXES)}.")
     if asked not in (None, by_name):
         raise PlanError(f"{output} is a name for {by_name}, and the format asked for is {asked}. Change one of them.")
     return by_name

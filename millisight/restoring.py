@@ -3,9 +3,8 @@
 import os
 import time
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from tqdm import tqdm
@@ -24,28 +23,14 @@ from runtime import (
     read_image,
 )
 from runtime.auto import AUTO
-from runtime.encode import WrittenFormat
+from runtime.encode import LOSSY_FORMATS, WrittenFormat
 
 __all__ = ["restore"]
 
-_LOSSY = ("jpeg", "webp")
 _ENLARGING = "super-resolution"
 
 
-class FormatName(StrEnum):
-    """Formats that are written."""
-
-    PNG = "png"
-    JPEG = "jpeg"
-    WEBP = "webp"
-    TIFF = "tiff"
-
-
-class MetadataName(StrEnum):
-    """What becomes of a picture's EXIF block."""
-
-    STRIP = "strip"
-    KEEP = "keep"
+Metadata = Literal["strip", "keep"]
 
 
 def restore(
@@ -59,10 +44,10 @@ def restore(
         str | None, typer.Option(help="a bundle's name, or fast, balanced, best; default: yours, then the zoo's")
     ] = None,
     format: Annotated[  # noqa: A002 - the option's own name
-        FormatName | None, typer.Option(help="of what is written; default: the output's ending, in a folder png")
+        WrittenFormat | None, typer.Option(help="of what is written; default: the output's ending, in a folder png")
     ] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="of JPEG and WebP")] = None,
-    metadata: Annotated[MetadataName | None, typer.Option(help="EXIF: default strip")] = None,
+    metadata: Annotated[Metadata | None, typer.Option(help="EXIF: default strip")] = None,
     target: TargetOption = AUTO,
     server: Annotated[
         str | None, typer.Option(help="address of a service that restores instead of this machine")
@@ -78,9 +63,9 @@ def restore(
     files = usage(lambda: plan(images, output, format), "--output")
     if scale is not None and task != _ENLARGING:
         raise typer.BadParameter(f"{task} keeps the size; --scale is for {_ENLARGING}.", param_hint="--scale")
-    if quality is not None and files.format not in _LOSSY:
+    if quality is not None and files.format not in LOSSY_FORMATS:
         raise typer.BadParameter(
-            f"{files.format} loses nothing; it is for {' and '.join(_LOSSY)}", param_hint="--quality"
+            f"{files.format} loses nothing; it is for {' and '.join(LOSSY_FORMATS)}", param_hint="--quality"
         )
     if task == _ENLARGING and scale is None:
         scale = 2
@@ -144,9 +129,8 @@ def _restore_here(wish: Wish, files: Plan, target: str) -> bool:
 
 
 def _restore_file(restorer: Restorer, errand: Errand, wish: Wish) -> None:
-    restored = restorer.restore(read_image(errand.source, keep_metadata=wish.metadata == MetadataName.KEEP))
-    picture_format: WrittenFormat = wish.format  # type: ignore[assignment]  # encode_image refuses what it does not write
-    save_whole(errand.output, encode_image(restored, picture_format, wish.quality))
+    restored = restorer.restore(read_image(errand.source, keep_metadata=wish.metadata == "keep"))
+    save_whole(errand.output, encode_image(restored, wish.format, wish.quality))
 
 
 def _because(bundle: Bundle, choice: Choice) -> str:

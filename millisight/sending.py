@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -71,7 +72,7 @@ def _send_one(client: Client, wish: Wish, errand: Errand, server: str, deadline_
 
 
 def _restore(client: Client, wish: Wish, errand: Errand, deadline_ms: int | None = None) -> Restored:
-    restored = client.restore(errand.source, deadline_ms=deadline_ms, **_options(wish))
+    restored = client.restore(errand.source, deadline_ms=deadline_ms, **asdict(wish))
     errand.output.parent.mkdir(parents=True, exist_ok=True)
     restored.save(errand.output)
     return restored
@@ -90,7 +91,7 @@ class _Many:
         while waiting:
             batch = _batch(waiting, most)
             try:
-                job = self._client.submit([(errand.name, errand.source) for errand in batch], **_options(self._wish))
+                job = self._client.submit([(errand.name, errand.source) for errand in batch], **asdict(self._wish))
             except RefusedError as error:
                 if error.status == 413 and len(batch) > 1:
                     most = len(batch) // 2
@@ -163,17 +164,6 @@ def _batch(errands: Sequence[Errand], most: int) -> list[Errand]:
             break
         batch.append(errand)
     return batch
-
-
-def _options(wish: Wish) -> dict[str, Any]:
-    return {
-        "task": wish.task,
-        "scale": wish.scale,
-        "model": wish.model,
-        "format": wish.format,
-        "quality": wish.quality,
-        "metadata": wish.metadata,
-    }
 
 
 def _by(client: Client, models: set[str]) -> str:

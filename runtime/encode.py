@@ -11,11 +11,14 @@ from runtime.errors import ImageError
 from runtime.lossless import png_bytes, tiff_bytes
 from runtime.picture import Picture
 
-__all__ = ["WRITTEN_FORMATS", "WrittenFormat", "encode_image"]
+__all__ = ["LOSSY_FORMATS", "WRITTEN_FORMATS", "WrittenFormat", "encode_image"]
 
 WrittenFormat = Literal["png", "jpeg", "webp", "tiff"]
 WRITTEN_FORMATS: tuple[WrittenFormat, ...] = get_args(WrittenFormat)
 """Formats that are written."""
+
+LOSSY_FORMATS: tuple[WrittenFormat, ...] = ("jpeg", "webp")
+"""Those that a quality means something for; the others never lose anything."""
 
 _LONGEST_SIDE: dict[str, int] = {"png": 2**31 - 1, "jpeg": 65_535, "webp": 16_383, "tiff": 2**31 - 1}
 

@@ -1,9 +1,10 @@
 """Pictures in and out: from bytes or files to `Picture` and back."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.decode import decode_image
-from runtime.encode import WRITTEN_FORMATS, WrittenFormat, encode_image
+from runtime.encode import LOSSY_FORMATS, WRITTEN_FORMATS, WrittenFormat, encode_image
 from runtime.errors import ImageError
 from runtime.formats import READ_FORMATS
 from runtime.peek import PictureInfo, peek_image
@@ -11,7 +12,9 @@ from runtime.picture import DEFAULT_LIMITS, ImageLimits, Picture
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "LOSSY_FORMATS",
     "READ_FORMATS",
+    "SUFFIXES",
     "WRITTEN_FORMATS",
     "ImageLimits",
     "Picture",
@@ -21,10 +24,11 @@ __all__ = [
     "encode_image",
     "peek_image",
     "read_image",
+    "suffix_of",
     "write_image",
 ]
 
-_SUFFIXES: dict[str, WrittenFormat] = {
+SUFFIXES: Mapping[str, WrittenFormat] = {
     ".png": "png",
     ".jpg": "jpeg",
     ".jpeg": "jpeg",
@@ -32,6 +36,12 @@ _SUFFIXES: dict[str, WrittenFormat] = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
+"""Ending of a file's name to the format it asks for; of several endings the usual one comes first."""
+
+
+def suffix_of(picture_format: WrittenFormat) -> str:
+    """The usual ending of a file of this format."""
+    return next(suffix for suffix, known in SUFFIXES.items() if known == picture_format)
 
 
 def read_image(path: Path | str, limits: ImageLimits = DEFAULT_LIMITS, keep_metadata: bool = False) -> Picture:
@@ -70,13 +80,13 @@ def write_image(path: Path | str, picture: Picture, quality: int | None = None) 
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
+    if suffix not in SUFFIXES:
         raise ImageError(
-            f"{path} cannot be written: '{suffix}' is not one of {', '.join(_SUFFIXES)}.",
+            f"{path} cannot be written: '{suffix}' is not one of {', '.join(SUFFIXES)}.",
             code="unsupported_format",
             status=422,
         )
-    data = encode_image(picture, _SUFFIXES[suffix], quality)
+    data = encode_image(picture, SUFFIXES[suffix], quality)
     try:
         path.write_bytes(data)
     except OSError as error:

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar, get_args
 
 from starlette.datastructures import QueryParams
 
+from runtime.image import LOSSY_FORMATS
 from serving.errors import BadValueError, UnknownOptionError
 from serving.negotiation import FORMATS, PictureFormat
 
@@ -16,8 +17,6 @@ TASKS = ("derain", "denoise", SUPER_RESOLUTION)
 SCALES = (2, 4)
 DEADLINE_HEADER = "X-Deadline-Ms"
 LONGEST_DEADLINE_MS = 3_600_000
-# JPEG and WebP lose something; the others never do, so a quality for them would be an option that does nothing.
-QUALITY_FORMATS: tuple[PictureFormat, ...] = ("jpeg", "webp")
 
 Metadata = Literal["strip", "keep"]
 METADATA: tuple[Metadata, ...] = get_args(Metadata)
@@ -33,7 +32,7 @@ class Options:
         model: Name of a bundle, or a role in its family: fast, balanced, best.
         scale: Of super-resolution.
         format: Of the answer; it wins over the Accept header.
-        quality: 1 to 100, for the formats of `QUALITY_FORMATS`.
+        quality: 1 to 100, for the formats of `LOSSY_FORMATS`.
         metadata: Whether the answer repeats the EXIF block of the picture.
     """
 
@@ -49,9 +48,9 @@ class Options:
         Raises:
             BadValueError: There is a quality, and `chosen` is lossless.
         """
-        if self.quality is not None and chosen not in QUALITY_FORMATS:
+        if self.quality is not None and chosen not in LOSSY_FORMATS:
             raise BadValueError(
-                f"Option 'quality' is for {' and '.join(QUALITY_FORMATS)}; the answer would be {chosen}, which loses "
+                f"Option 'quality' is for {' and '.join(LOSSY_FORMATS)}; the answer would be {chosen}, which loses "
                 "nothing. Leave it out, or ask for one of these formats."
             )
 

@@ -102,7 +102,7 @@ class Pipeline:
             )
             height, width = info.height * model.scale, info.width * model.scale
             self._codecs.observe_encode(order.format, width, height, admission.seconds["encode"])
-        return Result(packed, model, demand.tiles, info.width * info.height, width * height)
+        return Result(packed, model, demand.tiles, info.pixels, width * height)
 
     def _choose(self, models: Sequence[LoadedModel], info: PictureInfo, order: Order) -> tuple[LoadedModel, Demand]:
         """The first of these that would be admitted, else the quickest, so that admission says why not."""
@@ -115,7 +115,7 @@ class Pipeline:
         return min(offers, key=lambda offer: self._scheduler.predict(offer[1]))
 
     def _demand(self, model: LoadedModel, info: PictureInfo, order: Order) -> Demand:
-        pixels = info.width * info.height
+        pixels = info.pixels
         if pixels * model.scale**2 > self._max_output_pixels:
             raise ResultTooLargeError(
                 f"The result would have {pixels * model.scale**2} pixels, {self._max_output_pixels} are allowed. "
@@ -128,7 +128,7 @@ class Pipeline:
             len(tiles),
             decode_s=self._codecs.decode_seconds(info),
             encode_s=self._codecs.encode_seconds(order.format, info.width * model.scale, info.height * model.scale),
-            picture_bytes=info.channels * info.depth // 8 * pixels * (1 + model.scale**2),
+            picture_bytes=info.nbytes * (1 + model.scale**2),
         )
 
 

@@ -6,11 +6,13 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from runtime.image import WRITTEN_FORMATS, suffix_of
+
 # Names that Windows gives to devices, whatever the suffix.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _FORBIDDEN = re.compile(r'[<>:"|?*]')
 _STEM_BYTES = 150
-_SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/tiff": ".tif"}
+_SUFFIXES = {f"image/{name}": suffix_of(name) for name in WRITTEN_FORMATS}
 
 
 def harmless(name: str, index: int) -> str:

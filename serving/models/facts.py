@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from runtime.manifest import Manifest
 from runtime.records import without_threads
 from runtime.target import Target
+from serving.scheduling.costs import TileCosts
 
-__all__ = ["Facts", "QualityKey", "SpeedKey", "quality_of", "speed_of"]
+__all__ = ["Facts", "QualityKey", "SpeedKey", "facts_of", "family_of", "quality_of", "speed_of"]
 
 QualityKey = tuple[str, str, int]
 """Under what dB may be compared: images, metric, number of images."""
@@ -36,6 +37,25 @@ class Facts:
     here_ms: float
     quality: Mapping[QualityKey, float] = field(default_factory=dict)
     speed: Mapping[SpeedKey, float] = field(default_factory=dict)
+
+
+def family_of(manifest: Manifest) -> str:
+    """Shared by the bundles of one run: the hash of its config."""
+    return manifest.lineage.config or manifest.name
+
+
+def facts_of(manifest: Manifest, target: Target, costs: TileCosts) -> Facts:
+    """What decides the role of a bundle on a target.
+
+    Args:
+        manifest: Of the bundle.
+        target: Where it runs.
+        costs: What its tiles cost there.
+    """
+    tile = manifest.size.tile
+    # Without the drift: roles must not change because the machine is busy for a while.
+    here_ms = costs.seconds(tile, 1) / costs.factor / (tile[0] * tile[1]) * 1e9
+    return Facts(manifest.parameters, here_ms, quality_of(manifest, target), speed_of(manifest, target))
 
 
 def quality_of(manifest: Manifest, target: Target) -> dict[QualityKey, float]:

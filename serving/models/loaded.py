@@ -18,7 +18,7 @@ from runtime.restorer import Restorer
 from runtime.target import Target
 from runtime.tiles import plan_tiles
 from serving.models.discovery import Found
-from serving.models.facts import Facts, quality_of, speed_of
+from serving.models.facts import Facts, facts_of, family_of, quality_of
 from serving.scheduling.costs import TileCosts
 from serving.settings import Settings
 
@@ -102,7 +102,7 @@ class LoadedModel:
     @property
     def family(self) -> str:
         """Shared by the bundles of one run: the hash of its config."""
-        return self.bundle.manifest.lineage.config or self.name
+        return family_of(self.bundle.manifest)
 
     @property
     def db(self) -> float | None:
@@ -117,10 +117,7 @@ class LoadedModel:
     @property
     def facts(self) -> Facts:
         """What decides its role in its family."""
-        manifest, (height, width) = self.bundle.manifest, self.tile
-        # Without the drift: roles must not change because the machine is busy for a while.
-        here_ms = self.expected_ms / self.costs.factor / (height * width) * 1e6
-        return Facts(manifest.parameters, here_ms, quality_of(manifest, self.target), speed_of(manifest, self.target))
+        return facts_of(self.bundle.manifest, self.target, self.costs)
 
     def run(self, slot: int, batch: FloatArray) -> FloatArray:
         """Runs a batch of tiles in a slot.

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from runtime.image import LOSSY_FORMATS
+from serving.jobs import PATHS as JOB_PATHS
+from serving.models.routes import ADMIN_PATHS
+from serving.models.routes import PATHS as MODEL_PATHS
 from serving.negotiation import FORMATS
 from serving.openapi.model_schemas import MODEL_SCHEMAS
 from serving.openapi.parts import (
@@ -22,7 +26,6 @@ from serving.options import (
     DEADLINE_HEADER,
     LONGEST_DEADLINE_MS,
     METADATA,
-    QUALITY_FORMATS,
     SCALES,
     SUPER_RESOLUTION,
     TASKS,
@@ -31,22 +34,8 @@ from serving.settings import Settings
 
 PRODUCT = "millisight"
 RESTORATION_PATHS = tuple(f"/v1/{task}" for task in TASKS)
-MODEL_PATHS = (
-    "/v1/models",
-    "/v1/models/{name}",
-    "/v1/models/reload",
-    "/v1/models/{name}/load",
-    "/v1/models/{name}/unload",
-)
-JOB_PATHS = (
-    "/v1/jobs",
-    "/v1/jobs/{id}",
-    "/v1/jobs/{id}/events",
-    "/v1/jobs/{id}/result",
-    "/v1/jobs/{id}/files/{index}",
-)
 OTHER_PATHS = ("/livez", "/readyz", "/metrics", "/docs.json", "/")
-PATHS = (*RESTORATION_PATHS, *MODEL_PATHS, *JOB_PATHS, *OTHER_PATHS)
+PATHS = (*RESTORATION_PATHS, *MODEL_PATHS, *ADMIN_PATHS, *JOB_PATHS, *OTHER_PATHS)
 
 _SUMMARIES = {
     "derain": "Remove rain from a picture",
@@ -94,8 +83,8 @@ def openapi_document(settings: Settings) -> Part:
             "bearer": {"type": "http", "scheme": "bearer"},
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
-        for path in (*RESTORATION_PATHS, *MODEL_PATHS, *JOB_PATHS):
-            for operation in paths.get(path, {}).values():
+        for path, operations in paths.items():
+            for operation in operations.values() if path not in OTHER_PATHS else ():
                 operation["security"] = [{"bearer": []}, {"key": []}]
     return document
 
@@ -133,7 +122,7 @@ def _restoration(task: str, settings: Settings) -> Part:
 
 
 def _options(scaled: bool) -> list[Part]:
-    lossy = " and ".join(QUALITY_FORMATS)
+    lossy = " and ".join(LOSSY_FORMATS)
     found = [
         query(
             "model",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +14,12 @@ from typer.testing import CliRunner, Result
 
 from millisight.restoring import restore
 from runtime import MillisightError
-from tests.millisight.client.contract import PNG, Contract, contract_server, error
+from tests.millisight.client.contract import PNG, Contract, error
 from tests.servers import Server, picture_file, write_known_bundles
 
 PIXELS = np.random.default_rng(7).integers(0, 256, (20, 31, 3), dtype=np.uint8)
 FILE = picture_file(PIXELS)
 TARGET = ("--target", "cpu-onnxruntime-fp32-1t")
-
-
-@pytest.fixture(scope="session")
-def started() -> Iterator[Contract]:
-    with contract_server() as server:
-        yield server
-
-
-@pytest.fixture
-def contract(started: Contract) -> Contract:
-    started.forget()
-    return started
 
 
 @pytest.fixture(scope="session")

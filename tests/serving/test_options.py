@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import QueryParams
 
+from runtime.image import LOSSY_FORMATS
 from serving.errors import BadValueError, UnknownOptionError
 from serving.negotiation import FORMATS, PictureFormat
-from serving.options import QUALITY_FORMATS, Options, parse_deadline, parse_options
+from serving.options import Options, parse_deadline, parse_options
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_a_route_may_read_options_of_its_own() -> None:
 @pytest.mark.parametrize("chosen", FORMATS)
 def test_a_quality_is_refused_where_nothing_is_lost(chosen: PictureFormat) -> None:
     Options().check_format(chosen)
-    if chosen in QUALITY_FORMATS:
+    if chosen in LOSSY_FORMATS:
         Options(quality=80).check_format(chosen)
     else:
         with pytest.raises(BadValueError, match=f"would be {chosen}"):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from millisight.client import AsyncClient, Client, RetryPolicy
-from tests.millisight.client.contract import Contract, contract_server
 
 QUICK = RetryPolicy(attempts=4, total_s=20, base_s=0.01, cap_s=0.05)
 
@@ -49,15 +47,3 @@ class Talker:
 @pytest.fixture(params=["sync", "async"])
 def talk(request: pytest.FixtureRequest) -> Talker:
     return Talker(request.param)
-
-
-@pytest.fixture(scope="session")
-def started() -> Iterator[Contract]:
-    with contract_server() as server:
-        yield server
-
-
-@pytest.fixture
-def contract(started: Contract) -> Contract:
-    started.forget()
-    return started
