@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export GOMP_SPINCOUNT ?= 20000
 
 PYTHON ?= python3
-EXTRAS ?= search,export,serve,cpu,openvino,tensorrt-rtx,dev
+EXTRAS ?= search,export,serve,monitor,cpu,openvino,tensorrt-rtx,dev
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

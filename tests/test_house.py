@@ -11,7 +11,7 @@ from benchmarks.zoo import zoo_configs
 from search.config import Plan
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("runtime", "models", "tasks", "training", "export", "search", "serving", "millisight")
+ROOMS = ("runtime", "models", "tasks", "training", "export", "search", "serving", "monitoring", "millisight")
 LONGEST = 400
 
 PACKAGES = sorted(
