@@ -23,6 +23,8 @@ PRESET ?= default
 COMPLEXITY ?= latency
 TEACHER ?=
 DATA ?=
+METRICS_DIR ?=
+PUSH_METRICS ?=
 OUT ?= runs
 NOTES ?=
 
@@ -62,11 +64,12 @@ test: install ## everything that runs on a CPU in minutes; WORKERS=2
 test-all: install ## the slow ones too; GPU tests skip where there is none
 	$(PYTEST)
 
-search-latency-aware: install ## measure, search, train, export; METHOD= TASK= SCALE= TARGET= BUDGET_MS= SIZE= PRESET= COMPLEXITY= TEACHER= DATA= OUT=
+search-latency-aware: install ## measure, search, train, export; METHOD= TASK= SCALE= TARGET= BUDGET_MS= SIZE= PRESET= COMPLEXITY= TEACHER= DATA= OUT= METRICS_DIR= PUSH_METRICS=
 	@$(BIN)/millisight search --task '$(TASK)' --method '$(METHOD)' --target '$(TARGET)' --size '$(SIZE)' \
 	  --preset '$(PRESET)' --complexity '$(COMPLEXITY)' --out '$(OUT)' $(if $(SCALE),--scale '$(SCALE)') \
 	  $(if $(BUDGET_MS),--budget-ms '$(BUDGET_MS)') $(if $(DATA),--data '$(DATA)') \
-	  $(if $(TEACHER),--teacher '$(TEACHER)')
+	  $(if $(TEACHER),--teacher '$(TEACHER)') $(if $(METRICS_DIR),--metrics-dir '$(METRICS_DIR)') \
+	  $(if $(PUSH_METRICS),--push-metrics '$(PUSH_METRICS)')
 
 serve: install ## HTTP service with your bundles in runs/ and those of zoo/, each on its fastest target; HOST= PORT= TARGET=
 	@$(BIN)/millisight serve --host '$(HOST)' --port '$(PORT)' $(if $(filter-out file,$(origin TARGET)),--target '$(TARGET)')

@@ -3,12 +3,12 @@
 Sizes are those of `millisight methods --json`; settings are read from each method's recipes.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.blocks import fill_blocks
 from benchmarks.results import Row, markdown
 from search import METHODS, Method, Preset, method_facts, paper_task
 from search.settings import SearchConfig
@@ -34,13 +34,7 @@ def fill(text: str) -> str:
     """
     blocks: dict[str, Callable[[], str]] = {"sizes": _sizes}
     blocks |= {f"settings-{method.name}": partial(_settings, method) for method in METHODS}
-    for name, block in blocks.items():
-        pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-        if not pattern.search(text):
-            raise ValueError(f"{PAGE.name} has no block {name}")
-        marked = f"<!-- {name} -->\n{block()}\n<!-- /{name} -->"
-        text = pattern.sub(lambda _, marked=marked: marked, text)  # type: ignore[misc]
-    return text
+    return fill_blocks(text, ((name, block()) for name, block in blocks.items()), PAGE)
 
 
 def _sizes() -> str:

@@ -5,10 +5,10 @@ manifests of the zoo.
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.blocks import fill_blocks
 from benchmarks.results import FOLDER, markdown
 from benchmarks.serving.report import tables
 from runtime import Bundle, Manifest, StepRecord
@@ -32,13 +32,7 @@ def fill(text: str) -> str:
         ("budgets", _budgets()),
         ("serving", tables(_results("serving"))),
     )
-    for name, block in blocks:
-        marked = f"<!-- {name} -->\n{block}\n<!-- /{name} -->"
-        pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-        if not pattern.search(text):
-            raise ValueError(f"{README.name} has no block {name}")
-        text = pattern.sub(lambda _, marked=marked: marked, text)  # type: ignore[misc]
-    return text
+    return fill_blocks(text, blocks, README)
 
 
 def _results(name: str) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from millisight import (
     exporting,
     keys,
     latency,
+    loading,
     machine,
+    monitor,
+    resources,
     restoring,
     searching,
     serving_command,
@@ -38,8 +41,11 @@ app.command()(exporting.export)
 app.command()(verifying.verify)
 app.command()(restoring.restore)
 app.command()(serving_command.serve)
+app.command()(resources.resources)
+app.command()(loading.load)
 app.add_typer(store.app, name="store")
 app.add_typer(keys.app, name="keys")
+app.add_typer(monitor.app, name="monitor")
 
 
 def main() -> None:

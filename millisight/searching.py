@@ -1,7 +1,6 @@
 """`search` and `methods`."""
 
 import os
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -94,6 +93,19 @@ def search(
     elsewhere: Annotated[
         bool, typer.Option("--elsewhere", help="the table is of another device: nothing is timed here")
     ] = False,
+    metrics_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="MILLISIGHT_METRICS_DIR",
+            help="write live metrics of the run to a file here, for node_exporter's textfile collector",
+        ),
+    ] = None,
+    push_metrics: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MILLISIGHT_PUSH_METRICS", help="push live metrics to this Pushgateway, such as http://HOST:9091"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report for machines")] = False,
 ) -> None:
     """From a latency budget to a bundle: measure, search, derive, train, export. Interrupted, it goes on."""
@@ -104,6 +116,7 @@ def search(
     from search import format_report, get_complexity, parse_budgets, parse_size, run_config, search_latency_aware
     from search.config import Plan
     from search.latency.table import REMEDY
+    from search.telemetry import command_of, run_telemetry
     from training import pick_device
 
     if elsewhere and table is None:
@@ -139,8 +152,16 @@ def search(
     plan = usage(lambda: Plan(config), "--task/--scale/--method/--preset")
     usage(plan.require_size, "--size")
     usage(lambda: pick_device(device), "--device")
+    if metrics_dir is not None or push_metrics is not None:
+        require("prometheus_client", "search")
+    if push_metrics is not None:
+        from training.telemetry.sinks import gateway_url
+
+        usage(partial(gateway_url, push_metrics), "--push-metrics")
+    telemetry = run_telemetry(config, metrics_dir, push_metrics)
     typer.echo(f"run {out / config.id}", err=True)
-    report = search_latency_aware(config, out, table=table, command=shlex.join(["millisight", *sys.argv[1:]]))
+    command = command_of("millisight", *sys.argv[1:])
+    report = search_latency_aware(config, out, table=table, command=command, telemetry=telemetry)
     if as_json:
         print_json(report)
     else:

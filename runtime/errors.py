@@ -4,6 +4,7 @@
     ├── TargetError   a target that is unknown, malformed or not available on this machine
     ├── BundleError   a bundle that is missing, damaged, foreign or of an unread schema version
     ├── EngineError   a model the engine refuses, or an answer it should not have given
+    │   └── NonFiniteOutputError   an answer with NaN or infinity in it
     └── ImageError    a picture that cannot be read, processed or written; carries an HTTP status
 
     FallbackWarning   not an error: the work is done, but not with what was recorded as the best
@@ -12,7 +13,15 @@ Messages say what was got, what is allowed and what to do next. The command line
 the service maps them to an HTTP answer. Other rooms derive their own errors from `MillisightError`.
 """
 
-__all__ = ["BundleError", "EngineError", "FallbackWarning", "ImageError", "MillisightError", "TargetError"]
+__all__ = [
+    "BundleError",
+    "EngineError",
+    "FallbackWarning",
+    "ImageError",
+    "MillisightError",
+    "NonFiniteOutputError",
+    "TargetError",
+]
 
 
 class MillisightError(Exception):
@@ -29,6 +38,10 @@ class BundleError(MillisightError):
 
 class EngineError(MillisightError):
     """The engine refused the model or the batch, or its output is not usable."""
+
+
+class NonFiniteOutputError(EngineError):
+    """The model gave values that are not numbers, or infinite: its weights or its precision are at fault."""
 
 
 class ImageError(MillisightError):

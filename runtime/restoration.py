@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import EngineError
+from runtime.errors import EngineError, NonFiniteOutputError
 from runtime.picture import Picture, Pixels
 from runtime.stitch import Stitcher
 from runtime.tiles import SizeContract, Tile, pad_tile, plan_tiles
@@ -76,7 +76,8 @@ class TiledRestoration:
             output: float32 (3, scale*h, scale*w). Not to be changed afterwards.
 
         Raises:
-            EngineError: If the output has another shape, or a value in it is infinite or not a number.
+            EngineError: If the output has another shape.
+            NonFiniteOutputError: If a value in it is infinite or not a number.
             ValueError: If this tile was put before.
         """
         height, width = self.tile_shape
@@ -90,7 +91,7 @@ class TiledRestoration:
             raise EngineError(f"{self._source} gave {output.shape[0]} channels, not 3.")
         # Without the array of booleans that np.isfinite makes; a single NaN is passed on by min, an infinity by either.
         if not (np.isfinite(output.min()) and np.isfinite(output.max())):
-            raise EngineError(f"{self._source} gave values that are not numbers.")
+            raise NonFiniteOutputError(f"{self._source} gave values that are not numbers.")
         values = np.asarray(output, dtype=np.float32)
         if self._picture.gray:
             values = np.tensordot(_LUMA, np.clip(values, 0.0, 1.0), axes=1)[None]

@@ -30,6 +30,7 @@ from tasks.batches import ValidationPair
 from tasks.evaluate import evaluate
 from training import load_checkpoint, train
 from training.checkpoint import save_checkpoint
+from training.telemetry import NetworkSeconds, Progress
 
 WEIGHTS = "weights.safetensors"
 
@@ -53,10 +54,13 @@ class Member:
         """Stage 3: the genotype, built and timed until it keeps the budget; predicted to, for a device elsewhere."""
         path = self.folder / "genotype.json"
         if path.is_file():
-            return Genotype.load(path)
+            genotype = Genotype.load(path)
+            self._tell(genotype, self._derived_ms)
+            return genotype
         space, config = self.plan.space, self.plan.space_config
 
         def build(picks: dict[str, str]) -> Network:
+            self.run.telemetry.report(lambda: Progress(0, 1))
             return space.build(space.genotype(config, picks))
 
         probabilities = self.result().probabilities
@@ -81,6 +85,7 @@ class Member:
         }
         write_json(self.folder / "derivation.json", content)
         write_text(path, genotype.to_json())
+        self._tell(genotype, self._derived_ms)
         return genotype
 
     def train(self, genotype: Genotype) -> Network:
@@ -89,7 +94,7 @@ class Member:
         A training follows from the run's config and the genotype alone. So if another member has the same genotype and
         is trained, its weights are these.
         """
-        path = self.folder / WEIGHTS
+        path, settings = self.folder / WEIGHTS, self.plan.preset.train
         torch.manual_seed(self.run.config.seed)
         network = build_network(genotype)
         if not path.is_file():
@@ -103,8 +108,9 @@ class Member:
             if meta["genotype"] != genotype.id:
                 raise RunError(f"{path} belongs to genotype {meta['genotype']}, not {genotype.id}; delete it")
             network.load_state_dict(tensors)
+            steps = settings.steps + sum(settings.restarts)
+            self.run.telemetry.report(lambda: Progress(steps, steps), force=True)
             return network.to(self.run.device)
-        settings = self.plan.preset.train
         checkpoint = self.folder / "training.safetensors"
         # A training that has begun has its weights in its checkpoint.
         if self.plan.method.initial_weights == "inherited" and not checkpoint.is_file():
@@ -117,6 +123,7 @@ class Member:
             checkpoint,
             self.run.device,
             identity=f"{self.run.config.id}|{genotype.id}{self.run.taught_by()}",
+            telemetry=self.run.telemetry,
         )
         assert isinstance(trained.network, Network)
         save_checkpoint(path, trained.network.state_dict(), {"genotype": genotype.id, "losses": trained.losses})
@@ -163,6 +170,8 @@ class Member:
         """Score the finished bundle through `Restorer`, the code that serves, and write `report.json`."""
         restorer = Restorer.load(bundle, self.run.engine_target)
         quality = evaluate(self.plan.task, self.run.pairs(), restorer.restore_array, "checking the bundle")
+        self._tell(genotype, lambda: bundle.manifest.latency[0].measured_ms)
+        self.run.telemetry.report(lambda: Progress(1, 1, validation_db=quality.restored_db), force=True)
         predicted = self.model.predict(genotype.picks, self.budget.height, self.budget.width)
         derivation = self._derivation()
         content = member_report(
@@ -209,6 +218,26 @@ class Member:
             budget,
             lambda: slowdown(onnx, self._onnx(build_network(genotype)), target, budget, self._rule),
         )
+
+    def _tell(self, genotype: Genotype, measured_ms: Callable[[], float | None]) -> None:
+        """Tell what this network takes, if anybody listens."""
+        budget = self.budget
+
+        def times() -> NetworkSeconds:
+            predicted, measured = self.model.predict(genotype.picks, budget.height, budget.width), measured_ms()
+            return NetworkSeconds(
+                budget=budget.label,
+                allowed=budget.ms / 1000.0,
+                predicted=predicted.ms / 1000.0,
+                measured=None if measured is None else measured / 1000.0,
+            )
+
+        self.run.telemetry.network(times)
+
+    def _derived_ms(self) -> float | None:
+        """Milliseconds of the network when it was derived; None if it was not timed."""
+        measured = self._derivation()["measured"]
+        return None if measured is None else float(measured["ms"])
 
     def _record(self, attempt: Attempt | Forecast) -> dict[str, Any]:
         found: dict[str, Any] = {"verdict": PREDICTED}

@@ -26,6 +26,7 @@ from search.steering import steering
 from tasks.batches import BatchStream, ValidationPair, validation_pairs
 from tasks.sources import ImageSet, Sample, load_data
 from training import Batches, TaughtBatches, pick_device
+from training.telemetry import SILENT, Telemetry
 
 AUTO_SHARE = 1 / 3
 
@@ -38,16 +39,25 @@ class Run:
         out: Folder of all runs; this one gets `out/<id>`, shared latency tables go to `out/tables`.
         table: A latency table to use instead of measuring one; needed for a device elsewhere.
         command: How the run was started; goes into the model card.
+        telemetry: Who is told how the run goes.
 
     Raises:
         MillisightError: The config names something unknown or contradicts itself, or the folder holds another run.
     """
 
-    def __init__(self, config: RunConfig, out: Path, table: Path | None = None, command: str = "") -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        out: Path,
+        table: Path | None = None,
+        command: str = "",
+        telemetry: Telemetry = SILENT,
+    ) -> None:
         self.plan = Plan(config)
         self.config = config
         self.folder = out / config.id
         self.command = command
+        self.telemetry = telemetry
         self._given_table = table
         self._tables = out / "tables"
         # Refused before there is a folder, and before anything is measured.
@@ -91,7 +101,7 @@ class Run:
                 sizes = [(plan.size[0] * part // 8, plan.size[1] * part // 8) for part in (3, 5, 8)]
                 measure_table(
                     plan.space, plan.space_config, plan.target, sizes, source,
-                    seed=self.config.seed, rules=rules, code_version=code_version(),
+                    seed=self.config.seed, rules=rules, code_version=code_version(), telemetry=self.telemetry,
                 )  # fmt: skip
             # Checked before it is kept: a wrong table must not stay in the folder.
             found = LatencyTable.load(source)
@@ -166,6 +176,7 @@ class Run:
             self.folder / "supernet.safetensors",
             self.folder / "search.jsonl",
             identity=f"{self.config.id}|{model.table.id}{self.taught_by()}",
+            telemetry=self.telemetry,
         )
         write_json(self.folder / "probabilities.json", result.probabilities)
         return result

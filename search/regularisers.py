@@ -44,7 +44,11 @@ def order_loss(raw: Tensor, paths: Sequence[Sequence[int]], form: OrderForm) -> 
     return torch.stack(parts).sum()
 
 
+def shannon_entropy(probabilities: Sequence[float]) -> float:
+    """Shannon entropy in nats: the logarithm of the number of candidates for a uniform choice, 0 for a sure one."""
+    return -sum(p * math.log(p) for p in probabilities if p > 0)
+
+
 def normalised_entropy(probabilities: Sequence[float]) -> float:
     """Shannon entropy over its largest possible value: 1 for a uniform choice, 0 for a sure one."""
-    total = -sum(p * math.log(p) for p in probabilities if p > 0)
-    return total / math.log(max(2, len(probabilities)))
+    return shannon_entropy(probabilities) / math.log(max(2, len(probabilities)))

@@ -19,6 +19,7 @@ from search.files import write_text
 from search.regularisers import mean_entropy, normalised_entropy, order_loss
 from search.relaxation import Moment, Phase, Relaxation
 from search.settings import SearchConfig
+from search.telemetry import search_progress
 from training.checkpoint import (
     load_checkpoint,
     load_optimizer_tensors,
@@ -30,6 +31,7 @@ from training.checkpoint import (
 from training.losses import Objective
 from training.optimizers import build_optimizer, clip_gradients, set_rate
 from training.schedule import rate_at
+from training.telemetry import SILENT, Progress, Telemetry
 from training.trainer import Batches, to_tensors
 
 
@@ -50,12 +52,14 @@ class Steering:
         complexity: What slow networks pay.
         expected_ms: Differentiable milliseconds, for the log; None where nothing was measured.
         exit_paths: Names of exits along each complete path, for the order loss.
+        budget_ms: What the derived network has to keep, for telemetry; the complexity term has its own.
     """
 
     relaxations: Mapping[ChoiceKind, Relaxation]
     complexity: Complexity
     expected_ms: Expectation | None = None
     exit_paths: Sequence[Sequence[str]] = field(default=())
+    budget_ms: float | None = None
 
 
 class Searcher:
@@ -94,7 +98,14 @@ class Searcher:
         self._raw_optimizer = build_optimizer(raw, config.choices)
 
     def run(
-        self, weight_batches: Batches, raw_batches: Batches, checkpoint: Path, log: Path, *, identity: str = ""
+        self,
+        weight_batches: Batches,
+        raw_batches: Batches,
+        checkpoint: Path,
+        log: Path,
+        *,
+        identity: str = "",
+        telemetry: Telemetry = SILENT,
     ) -> SearchResult:
         """Search, resuming from `checkpoint` if it is there, and append a JSON line per checkpoint to `log`.
 
@@ -105,6 +116,7 @@ class Searcher:
             log: A JSON-lines file: step, loss, expected ms, ms of what would be picked now, entropy of the choices,
                 state of the complexity term.
             identity: Hash of what is searched on what; a checkpoint of something else is refused.
+            telemetry: Is told of every step; the caller says that this is a stage.
 
         Raises:
             SearchError: The checkpoint belongs to another search.
@@ -112,6 +124,11 @@ class Searcher:
         config = self.config
         total = config.warmup + config.steps
         step = self._resume(checkpoint, identity)
+        loss: float | None = None
+
+        def progress() -> Progress:
+            return self._progress(step, loss)
+
         lines = log.read_text().splitlines()[: step // config.checkpoint_every] if log.is_file() else []
         with tqdm(total=total, initial=step, desc="searching", unit="step") as bar:
             while step < total:
@@ -131,6 +148,8 @@ class Searcher:
                     bar.set_postfix(
                         loss=f"{loss:.4f}", ms=f"{expected_ms or 0:.1f}", entropy=f"{record['entropy']:.2f}"
                     )
+                telemetry.report(progress)
+        telemetry.report(progress, force=True)
         return SearchResult(self.supernet, self.probabilities())
 
     def probabilities(self) -> dict[str, dict[str, float]]:
@@ -230,6 +249,20 @@ class Searcher:
             "entropy": float(np.mean(entropies)),
             **self.steering.complexity.state,
         }
+
+    def _progress(self, step: int, loss: float | None) -> Progress:
+        config, steering = self.config, self.steering
+        total = config.warmup + config.steps
+        return search_progress(
+            step,
+            total,
+            loss=loss,
+            learning_rate=rate_at(config.schedule, config.weights.lr, max(0, step - 1), total),
+            probabilities={n: self._relaxation(c).probabilities(c.raw) for n, c in self.supernet.choices.items()},
+            expected_ms=steering.expected_ms,
+            budget_ms=steering.budget_ms,
+            price=steering.complexity.state.get("price"),
+        )
 
     def _picked_ms(self) -> float | None:
         """Milliseconds of the network that would be picked now, without a budget."""

@@ -24,6 +24,7 @@ def steering(plan: Plan, supernet: Supernet, model: LatencyModel, budget: Budget
         complexity=_complexity(plan, supernet, model, budget, expected_ms),
         expected_ms=expected_ms,
         exit_paths=plan.space.exit_order(plan.space_config),
+        budget_ms=budget.ms,
     )
 
 

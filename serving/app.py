@@ -38,8 +38,16 @@ def create_app(place: Workplace) -> Starlette:
         Route("/docs.json", docs),
         Route("/", root),
     ]
-    guard = guard_middleware(place.settings, lambda reason: place.metrics.rejected.labels(reason).inc(), place.bodies)
-    app = Starlette(routes=routes, middleware=guard, exception_handlers=error_handlers([*document["paths"]]))
+
+    def count_refusal(reason: str) -> None:
+        place.metrics.rejected.labels(reason).inc()
+
+    def count_request(route: str, method: str, code: int) -> None:
+        place.metrics.http_requests.labels(route, method, str(code)).inc()
+
+    guard = guard_middleware(place.settings, count_refusal, place.bodies, count_request)
+    handlers = error_handlers([*document["paths"]], count_refusal)
+    app = Starlette(routes=routes, middleware=guard, exception_handlers=handlers)
     # A redirect would make clients send a large body twice; /v1/derain/ is simply not a path.
     app.router.redirect_slashes = False
     return app

@@ -33,7 +33,8 @@ class Order:
         format: Of the answer.
         deadline: Moment of the monotonic clock by which the answer has to be ready.
         model: Which network was chosen.
-        predicted_s: Seconds that admission expected all of it to take.
+        admitted: Moment of the same clock at which it was taken, if it was.
+        predicted_s: Seconds that admission expected all of it to take from there.
         seconds: Time spent in each stage so far.
     """
 
@@ -42,6 +43,7 @@ class Order:
     format: PictureFormat
     deadline: float
     model: LoadedModel | None = None
+    admitted: float | None = None
     predicted_s: float | None = None
     seconds: Mapping[ScheduledStage, float] = field(default_factory=dict)
 
@@ -77,7 +79,7 @@ class Pipeline:
 
         Args:
             data: The file as it was sent.
-            order: What is wanted; its `model`, `predicted_s` and `seconds` are filled in, also when this fails.
+            order: What is wanted; what is not known of it yet is filled in, also when this fails.
             progress: Told of every tile that is done.
 
         Raises:
@@ -90,6 +92,7 @@ class Pipeline:
         model, demand = self._choose(models, info, order)
         order.model = model
         with self._scheduler.admit(demand, order.deadline) as admission:
+            order.admitted = self._scheduler.clock()
             order.predicted_s, order.seconds = admission.predicted_s, admission.seconds
             keep = order.options.metadata == "keep"
             restoration = await admission.decode(

@@ -14,7 +14,6 @@ from starlette.routing import Route
 from runtime.errors import MillisightError
 from serving.errors import ClientGoneError, InternalError, NotReadyError, refusal_of
 from serving.guard import read_image_bytes
-from serving.metrics import NO_MODEL
 from serving.negotiation import choose_format
 from serving.options import DEADLINE_HEADER, TASKS, parse_deadline, parse_options
 from serving.pipeline import Order, Result
@@ -40,37 +39,34 @@ def _endpoint(place: Workplace, task: str) -> Callable[[Request], Awaitable[Resp
             code = response.status_code
             return response
         except MillisightError as error:
-            refusal = refusal_of(error)
-            code = refusal.status
-            place.metrics.rejected.labels(refusal.reason).inc()
+            code = refusal_of(error).status
             raise
         finally:
             place.metrics.in_flight.dec()
-            place.metrics.requests.labels(task, call.model_name, str(code)).inc()
-            place.metrics.request_seconds.labels(task, call.model_name).observe(time.monotonic() - call.arrived)
+            place.metrics.observe_answer(task, call.order, code, call.arrived, time.monotonic())
 
     return endpoint
 
 
 class _Call:
-    """One request on its way."""
+    """One request on its way.
+
+    Attributes:
+        arrived: Moment of the monotonic clock at which its header was there.
+        order: What is wanted, once that is read.
+    """
 
     def __init__(self, place: Workplace, task: str, request: Request) -> None:
         self.arrived = time.monotonic()
         self._place = place
         self._task = task
         self._request = request
-        self._order: Order | None = None
-
-    @property
-    def model_name(self) -> str:
-        """For the metrics: of the model that was chosen, if it came that far."""
-        return self._order.model.name if self._order is not None and self._order.model is not None else NO_MODEL
+        self.order: Order | None = None
 
     async def answer(self) -> Response:
         place = self._place
         # What can be refused without the body is refused before the body is read.
-        order = self._order = self._read_head()
+        order = self.order = self._read_head()
         place.scheduler.check_room(order.deadline)
         start = time.monotonic()
         try:
@@ -80,10 +76,8 @@ class _Call:
         except ClientDisconnect as error:
             raise ClientGoneError("The client hung up while sending.") from error
         read_s = time.monotonic() - start
-        try:
+        with place.metrics.watching(order, read_s):
             result = await _unless_client_leaves(place.pipeline.run(data, order), self._request)
-        finally:
-            place.metrics.observe_order(order, read_s)
         place.metrics.observe_result(result)
         return _answer(order, result, read_s)
 

@@ -28,7 +28,8 @@ class Restoration:
     """Restores pictures: one instance in each worker process."""
 
     def __init__(self) -> None:
-        self._place = Workplace.open(Settings.from_environment())
+        # Numbered from 1 by BentoML's supervisor; None where there is none.
+        self._place = Workplace.open(Settings.from_environment(), worker=bentoml.server_context.worker_index or 1)
         self.app = create_app(self._place)
         self._place.warm_up()
         # What is there now stays: the garbage collector need not walk over it again and again while requests wait.

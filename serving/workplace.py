@@ -17,13 +17,16 @@ from serving.jobs.jobs import OFF
 from serving.metrics import Metrics
 from serving.models import Fleet
 from serving.negotiation import FORMATS
-from serving.options import parse_options
+from serving.options import TASKS, parse_options
 from serving.pipeline import Order, Pipeline
 from serving.scheduling import CodecCosts, Scheduler
 from serving.settings import Settings
 
 SAMPLE_S = 0.5
 """Seconds between two looks at the scheduler, for the metrics."""
+
+JOBS_SAMPLE_S = 5.0
+"""Seconds between two looks at the store of jobs: it may be at the other end of a network."""
 
 
 @dataclass
@@ -49,29 +52,35 @@ class Workplace:
     bodies: ByteBudget
     metrics: Metrics
     jobs: Jobs | None = None
-    _sampling: asyncio.Task[None] | None = field(default=None, init=False)
+    _sampling: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     @classmethod
-    def open(cls, settings: Settings) -> Workplace:
+    def open(cls, settings: Settings, worker: int = 1) -> Workplace:
         """Opens the models and makes the threads; nothing is warmed up yet.
+
+        Args:
+            settings: As the server was started.
+            worker: The number of this one, from 1.
 
         Raises:
             MillisightError: Nothing can be served with these settings.
         """
-        metrics = Metrics()
-        fleet = Fleet.of(settings, lambda catalogue: metrics.observe_models(catalogue.models))
+        metrics = Metrics(worker)
+        fleet = Fleet.of(settings, metrics.observe_catalogue)
         fleet.open()
         scheduler = Scheduler(
             slots=settings.slots,
             cores=max(1, usable_cores() // settings.workers),
             max_waiting=settings.queue,
             picture_bytes=settings.picture_bytes,
+            observer=metrics,
         )
         codecs = CodecCosts()
         pipeline = Pipeline(settings, fleet.keeper, scheduler, codecs)
         place = cls(settings, fleet, scheduler, codecs, pipeline, ByteBudget(settings.body_bytes_total), metrics)
         if settings.jobs != OFF:
-            place.jobs = Jobs(settings, place.restore_file, parse=place.check_job)
+            place.jobs = Jobs(settings, place.restore_file, parse=place.check_job, count=metrics.count_files)
+            metrics.begin_jobs(TASKS, settings.job_disk_bytes)
         return place
 
     def warm_up(self) -> None:
@@ -90,18 +99,19 @@ class Workplace:
 
     async def start(self) -> None:
         """Begins what runs beside the requests, in the loop that serves them."""
-        self._sampling = asyncio.create_task(self._sample())
+        self._sampling.append(asyncio.create_task(self._sample()))
         if self.jobs is not None:
             await self.jobs.start()
+            self._sampling.append(asyncio.create_task(self._sample_jobs(self.jobs)))
 
     async def stop(self) -> None:
         """Ends everything."""
+        for sampling in self._sampling:
+            sampling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sampling
         if self.jobs is not None:
             await self.jobs.stop()
-        if self._sampling is not None:
-            self._sampling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sampling
         self.scheduler.close()
         await asyncio.to_thread(self.fleet.close)
 
@@ -126,14 +136,18 @@ class Workplace:
         chosen = parse_options(options.query, options.task)
         picture_format = chosen.format or FORMATS[0]
         order = Order(options.task, chosen, picture_format, time.monotonic() + self.settings.job_ttl_s)
-        try:
+        with self.metrics.watching(order):
             result = await self.pipeline.run(data, order, progress)
-        finally:
-            self.metrics.observe_order(order)
         self.metrics.observe_result(result)
         return RestoredFile(result.data, f"image/{picture_format}", result.model.name)
 
     async def _sample(self) -> None:
         while True:
             self.metrics.observe_scheduler(self.scheduler.stats, self.bodies)
+            self.metrics.observe_catalogue(self.fleet.keeper.catalogue)
             await asyncio.sleep(SAMPLE_S)
+
+    async def _sample_jobs(self, jobs: Jobs) -> None:
+        while True:
+            self.metrics.observe_jobs(await jobs.holdings())
+            await asyncio.sleep(JOBS_SAMPLE_S)

@@ -31,6 +31,7 @@ from training.losses import LossTerm, Objective, ObjectiveTerms
 from training.optimizers import OptimizerConfig, build_optimizer, clip_gradients, set_rate
 from training.precision import Precision, autocast, resolve_precision
 from training.schedule import ScheduleConfig, rate_at
+from training.telemetry import SILENT, Progress, Telemetry
 
 
 class TrainConfig(OptimizerConfig, ScheduleConfig):
@@ -112,6 +113,7 @@ def train(
     *,
     identity: str = "",
     on_interval: Callable[[int, nn.Module], None] | None = None,
+    telemetry: Telemetry = SILENT,
 ) -> Trained:
     """Train `network` in place, resuming from `checkpoint` if it is there.
 
@@ -123,6 +125,7 @@ def train(
         device: Where.
         identity: Hash of what is trained on what; a checkpoint of something else is refused.
         on_interval: Called with (step, moving average) after each checkpoint.
+        telemetry: Is told of every step; the caller says that this is a stage.
 
     Raises:
         TrainingError: The checkpoint belongs to another run, or the loss became non-finite.
@@ -147,6 +150,13 @@ def train(
         step, losses = meta["step"], meta["losses"]
 
     running: list[Tensor] = []
+
+    def report() -> Progress:
+        # Waits for the device, so it is asked every few seconds and not at every step.
+        loss = float(torch.stack(running).mean()) if running else losses[-1] if losses else None
+        rate = rate_at(config, config.lr, max(0, step - 1), config.steps, config.restarts)
+        return Progress(step, total, loss=loss, learning_rate=rate)
+
     with tqdm(total=total, initial=step, desc="training", unit="step") as bar:
         while step < total:
             set_rate(optimizer, rate_at(config, config.lr, step, config.steps, config.restarts))
@@ -183,4 +193,6 @@ def train(
                 )
                 if on_interval is not None:
                     on_interval(step, average)
+            telemetry.report(report)
+    telemetry.report(report, force=True)
     return Trained(average, tuple(losses))

@@ -27,6 +27,7 @@ from search.latency.linked import Yardstick, time_linked
 from search.latency.model import LatencyModel
 from search.latency.stopwatch import Subject
 from search.latency.table import Check, CheckKind, LatencyTable, Row, SizeTable
+from training.telemetry import SILENT, Progress, Telemetry
 
 RETRIES = 6
 """At most so many timings per size that did not settle are taken up again at the end."""
@@ -93,6 +94,7 @@ def measure_table(
     rules: Rules = RULES,
     code_version: str = "",
     anew: bool = False,
+    telemetry: Telemetry = SILENT,
 ) -> LatencyTable:
     """Measure every row that the space can ask for, calibrate on whole networks, check the result, write the table.
 
@@ -109,6 +111,7 @@ def measure_table(
         rules: When timings count as settled.
         code_version: Recorded as provenance.
         anew: Take nothing from a table at `out`.
+        telemetry: Is told of every batch; the caller says that this is a stage.
 
     Raises:
         TableError: The table at `out` is of another target, device, engine or schema.
@@ -120,21 +123,24 @@ def measure_table(
     between = unseen_size(padded, multiple)
     networks, others = calibration_picks(space, config, seed), unseen_picks(space, config, seed)
     work = Workload(space, config, target)
-    timer = _Timer(journal, target, rules, seed)
+    timer = _Timer(journal, target, rules, seed, telemetry)
 
     batches = [batch for size in padded for batch in work.batches(size, networks)]
-    timer.run([timer.missing(batch, networks) for batch in batches], f"measuring {space.name}")
+    to_follow = 1 if between is None else 2
+    timer.run([timer.missing(batch, networks) for batch in batches], f"measuring {space.name}", to_follow)
     if between is not None:
         unseen = Batch(between, work.networks(others, between), work.yardsticks(networks, padded[-2]))
-        timer.run([timer.missing(unseen, {})], "measuring networks at an unseen size")
+        timer.run([timer.missing(unseen, {})], "measuring networks at an unseen size", 1)
     again = [replace(batch, subjects=journal.unstable(batch.size, batch.subjects)[:RETRIES]) for batch in batches]
     timer.run(
         [replace(batch, known=work.yardsticks(networks, batch.size)[-FEW_YARDSTICKS:]) for batch in again],
         "measuring again what did not settle",
+        1,
     )
     finalists = finalist_picks(LatencyModel(work.table(padded, networks, journal)), padded[-1], seed)
     final = Batch(padded[-1], work.networks(finalists, padded[-1]), work.yardsticks(networks, padded[-1]))
     timer.run([timer.missing(final, {})], "measuring networks at the optimum")
+    timer.finish()
 
     # Put together anew: the last batch may have shown the machine quieter than it was seen before.
     table = work.table(padded, networks, journal)
@@ -250,8 +256,10 @@ class Workload:
 class _Timer:
     """Times batches into a journal, with a progress bar."""
 
-    def __init__(self, journal: Journal, target: Target, rules: Rules, seed: int) -> None:
+    def __init__(self, journal: Journal, target: Target, rules: Rules, seed: int, telemetry: Telemetry) -> None:
         self._journal, self._target, self._rules, self._seed = journal, target, rules, seed
+        self._telemetry = telemetry
+        self._done = 0
 
     def missing(self, batch: Batch, networks: Mapping[str, Picks]) -> Batch:
         """What the journal does not hold yet; calibration networks that it does hold become yardsticks."""
@@ -259,9 +267,20 @@ class _Timer:
         held = [s for s in batch.subjects if s.id in networks and s not in new][-YARDSTICKS:]
         return replace(batch, subjects=new, known=(*batch.known, *((batch.size, subject) for subject in held)))
 
-    def run(self, batches: Sequence[Batch], title: str) -> None:
-        """Time batches one after the other."""
+    def run(self, batches: Sequence[Batch], title: str, to_follow: int = 0) -> None:
+        """Time batches one after the other.
+
+        Args:
+            batches: Those without subjects are left out.
+            title: Of the progress bar.
+            to_follow: How many batches are known to come after these.
+        """
         todo = [batch for batch in batches if batch.subjects]
+        total = self._done + len(todo) + to_follow
+
+        def progress() -> Progress:
+            return Progress(self._done, total)
+
         # In pixels, so that the time left is about right although batches at small sizes come first.
         form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
         with tqdm(total=sum(batch.weight for batch in todo), desc=title, bar_format=form, disable=not todo) as bar:
@@ -271,6 +290,8 @@ class _Timer:
 
                 def on_round(done: int, _: int, batch: Batch = batch, start: float = start) -> None:
                     bar.update(start + batch.weight * min(1.0, done / self._rules.networks.max_runs) - bar.n)
+                    # A batch may take minutes, and a run that says nothing for long seems to be stuck.
+                    self._telemetry.report(progress)
 
                 yardsticks = [Yardstick(subject, self._journal.ratio(size, subject)) for size, subject in batch.known]
                 timings, anchor = time_linked(
@@ -283,6 +304,13 @@ class _Timer:
                 )
                 self._journal.keep(batch.size, batch.subjects, timings, anchor)
                 bar.update(start + batch.weight - bar.n)
+                self._done += 1
+                self._telemetry.report(progress)
+
+    def finish(self) -> None:
+        """Tell that no batch is left."""
+        steps = max(1, self._done)
+        self._telemetry.report(lambda: Progress(steps, steps), force=True)
 
 
 def unseen_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, int] | None:

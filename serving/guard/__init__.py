@@ -2,6 +2,7 @@
 
 | layer | does |
 | --- | --- |
+| counting | counts the request by its route, method and status |
 | connections | ends connections that never send a whole request |
 | writing | cuts off clients that do not read their answer |
 | identity | gives the request its id, and the log a line |
@@ -25,6 +26,7 @@ from serving.guard.body import ReceivedFile, Sink, read_files, read_image_bytes
 from serving.guard.budget import BodyBudgetMiddleware, ByteBudget
 from serving.guard.connections import ConnectionsMiddleware
 from serving.guard.cors import EVERYONE, CorsMiddleware, require_origins
+from serving.guard.counting import CountingMiddleware, CountRequest
 from serving.guard.headers import SecurityHeadersMiddleware, security_headers
 from serving.guard.identity import ANONYMOUS, REQUEST_ID, Client, RequestIdMiddleware, client_of
 from serving.guard.keys import KeyRing
@@ -66,13 +68,19 @@ def check_guard(settings: Settings) -> None:
         KeyRing(settings.api_keys)
 
 
-def guard_middleware(settings: Settings, count: Count, budget: ByteBudget | None = None) -> list[Middleware]:
+def guard_middleware(
+    settings: Settings,
+    count: Count,
+    budget: ByteBudget | None = None,
+    count_request: CountRequest | None = None,
+) -> list[Middleware]:
     """All layers, for `Starlette(middleware=...)`; `error_handlers` belongs beside them.
 
     Args:
         settings: Keys, origins, times and sizes.
         count: Told the reason of every refusal that no route sees, from a fixed set of words.
         budget: Of the worker; made from the settings by default. Its `held` and `total` are worth a metric.
+        count_request: Told route, method and status of every request; nobody by default.
 
     Raises:
         SettingsError: As `check_guard`.
@@ -80,7 +88,8 @@ def guard_middleware(settings: Settings, count: Count, budget: ByteBudget | None
     check_guard(settings)
     origins = settings.cors_origins
     keys = None if settings.api_keys is None else KeyRing(settings.api_keys)
-    layers = [
+    layers = [] if count_request is None else [Middleware(CountingMiddleware, count=count_request)]
+    layers += [
         Middleware(ConnectionsMiddleware, timeout_s=settings.read_timeout, count=count),
         Middleware(WriteTimeoutMiddleware, timeout_s=settings.write_timeout, count=count),
         Middleware(RequestIdMiddleware),

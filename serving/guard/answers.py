@@ -84,21 +84,30 @@ def _leaves_much_unread(request: Request) -> bool:
     return "transfer-encoding" in request.headers
 
 
-def error_handlers(paths: Sequence[str]) -> dict[type[Exception], Handler]:
+def count_nothing(reason: str) -> None:
+    """A `Count` that takes no notice."""
+
+
+def error_handlers(paths: Sequence[str], count: Count = count_nothing) -> dict[type[Exception], Handler]:
     """Starlette's handlers for everything a route can raise.
 
     Args:
         paths: All routes, listed to who asks for another.
+        count: Told the reason of every refusal of a route; defects are told by `ErrorMiddleware`.
     """
 
     async def answer(request: Request, error: Exception) -> Response:
         return error_response(request, error)
 
-    async def answer_http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return error_response(request, _own_error(request, error, paths))
+    async def refuse(request: Request, error: Exception) -> Response:
+        count(refusal_of(error).reason)
+        return error_response(request, error)
 
-    return {MillisightError: answer, HTTPException: answer_http, Exception: answer}
+    async def refuse_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return await refuse(request, _own_error(request, error, paths))
+
+    return {MillisightError: refuse, HTTPException: refuse_http, Exception: answer}
 
 
 def _own_error(request: Request, error: HTTPException, paths: Sequence[str]) -> RequestError:

@@ -7,5 +7,6 @@
 from serving.jobs.jobs import Jobs, open_store
 from serving.jobs.restoring import JobOptions, Progress, Restore, RestoredFile
 from serving.jobs.routes import PATHS
+from serving.jobs.store import Holdings
 
-__all__ = ["PATHS", "JobOptions", "Jobs", "Progress", "Restore", "RestoredFile", "open_store"]
+__all__ = ["PATHS", "Holdings", "JobOptions", "Jobs", "Progress", "Restore", "RestoredFile", "open_store"]

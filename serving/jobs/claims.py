@@ -68,10 +68,12 @@ class Claims:
     def _claim_of(self, candidate: Candidate, now: float, alone: bool) -> Claim | None:
         token, until = secrets.token_hex(8), now + self.lease_s
         taken: int | None = None
+        given_up = 0
 
         def take(job: Job) -> Job:
-            nonlocal taken
+            nonlocal taken, given_up
             claimed, taken = job.claim(now, token, until, alone=alone)
+            given_up = _finished(claimed) - _finished(job)
             return claimed
 
         try:
@@ -81,6 +83,8 @@ class Claims:
         except JobDamagedError as error:
             self._queue.lose(candidate.id, None, error)
             return None
+        if given_up:
+            self._queue.count(job.task, "failed", given_up)
         if taken is None:
             return None
         last = job.files[taken].attempts == MAX_ATTEMPTS
@@ -137,6 +141,8 @@ class Claims:
             self._give_room_back(claim.job_id, size)
             raise
         self._drop_input(job, claim.index)
+        # Last: up to here it may be called again.
+        self._queue.count(job.task, "done", 1)
 
     def _write(self, claim: Claim, name: str, data: bytes) -> None:
         try:
@@ -158,6 +164,7 @@ class Claims:
             LeaseLostError: The lease is not held any more.
         """
         job = self._update(claim, lambda job: job.fail(claim.index, claim.token, code, message))
+        self._queue.count(job.task, "failed", 1)
         self._drop_input(job, claim.index)
 
     def give_back(self, claim: Claim, *, delay_s: float = 0.0, counts: bool = False) -> None:
@@ -196,3 +203,7 @@ class Claims:
         lease = job.files[claim.index].lease
         if lease is not None and lease.token == claim.token:
             self._queue.lose(job.id, job.owner, why)
+
+
+def _finished(job: Job) -> int:
+    return sum(file.finished for file in job.files)

@@ -16,13 +16,13 @@ from serving.jobs.claims import LEASE_S, Claims
 from serving.jobs.errors import JobsUnavailableError
 from serving.jobs.events import Streams
 from serving.jobs.housekeeping import recover
-from serving.jobs.queue import JobQueue
+from serving.jobs.queue import CountFiles, JobQueue, count_nothing
 from serving.jobs.redis_store import RedisStore
 from serving.jobs.restoring import ParseOptions, Restore
 from serving.jobs.routes import JobRoutes
 from serving.jobs.runner import Runner
 from serving.jobs.sqlite_store import SqliteStore
-from serving.jobs.store import Store
+from serving.jobs.store import Holdings, Store
 from serving.jobs.threads import StoreThreads
 from serving.options import parse_options
 from serving.settings import Settings
@@ -60,6 +60,7 @@ class Jobs:
         at_once: Files in progress at a time; by default one more than the worker has slots, so that one is decoded or
             encoded while the others are in the network.
         lease_s: Seconds after which a file whose worker is silent is taken up by another one.
+        count: Told of files that have ended, from any thread.
 
     Raises:
         SettingsError: The store cannot be opened.
@@ -73,10 +74,12 @@ class Jobs:
         parse: ParseOptions = parse_options,
         at_once: int | None = None,
         lease_s: float = LEASE_S,
+        count: CountFiles = count_nothing,
     ) -> None:
         self._store = open_store(settings)
         self._threads = StoreThreads()
-        self.queue = JobQueue(self._store, ttl_s=settings.job_ttl_s, disk_bytes=settings.job_disk_bytes)
+        ttl_s, disk_bytes = settings.job_ttl_s, settings.job_disk_bytes
+        self.queue = JobQueue(self._store, ttl_s=ttl_s, disk_bytes=disk_bytes, count=count)
         claims = Claims(self.queue, lease_s=lease_s)
         self._streams = Streams(self.queue, self._threads)
         self._runner = Runner(self.queue, claims, restore, self._threads, at_once=at_once or settings.slots + 1)
@@ -91,6 +94,13 @@ class Jobs:
         await self._threads.run(recover, self.queue)
         self._runner.start()
         self._signals.install()
+
+    async def holdings(self) -> Holdings | None:
+        """How much the jobs of all workers are now; None while the store does not answer."""
+        try:
+            return await self._threads.run(self._store.holdings)
+        except JobsUnavailableError:
+            return None
 
     async def stop(self) -> None:
         """Ends work within a tile, gives its files back to the queue and closes the store."""

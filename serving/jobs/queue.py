@@ -32,11 +32,18 @@ MAX_UNFINISHED = 100
 # How long a job that is gone answers 410 before it is unknown.
 TOMBSTONE_S = 7 * 86_400.0
 
+CountFiles = Callable[[str, str, int], None]
+"""Told the task, the outcome (done, failed or cancelled) and how many files of a job have ended so."""
+
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 
 DELETED = "was deleted"
 EXPIRED = "has expired"
 LOST = "lost its files on the server"
+
+
+def count_nothing(task: str, outcome: str, files: int) -> None:
+    """A `CountFiles` that takes no notice."""
 
 
 class JobQueue:
@@ -47,6 +54,8 @@ class JobQueue:
         ttl_s: Seconds a job lives.
         disk_bytes: Bytes all jobs may hold.
         clock: Seconds since 1970.
+        count: Told of files that have ended, once for each, however many workers look after the store. Files of a job
+            that is lost are not told: nobody can tell how many there were.
     """
 
     def __init__(
@@ -56,8 +65,10 @@ class JobQueue:
         ttl_s: float,
         disk_bytes: int,
         clock: Callable[[], float] = time.time,
+        count: CountFiles = count_nothing,
     ) -> None:
         self.store = store
+        self.count = count
         self.clock = clock
         self._ttl_s = ttl_s
         self._disk_bytes = disk_bytes
@@ -177,7 +188,11 @@ class JobQueue:
     def bury(self, job: Job, why: str) -> None:
         """Removes a job; `why` ends the sentence "The job ..." in its 410."""
         gone = Tombstone(owner=job.owner, why=why, until=self.clock() + TOMBSTONE_S)
-        self.store.remove(job.id, None if job.receiving else gone)
+        removed = self.store.remove(job.id, None if job.receiving else gone)
+        left = sum(not file.finished for file in job.files)
+        # Of several workers that bury it one has removed it.
+        if removed and left:
+            self.count(job.task, "cancelled" if why == DELETED else "failed", left)
 
     def _absent(self, job_id: str, owner: str) -> JobGoneError | JobNotFoundError:
         gone = self.store.tombstone(job_id)

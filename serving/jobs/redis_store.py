@@ -16,10 +16,10 @@ from typing import Any
 
 from serving.errors import SettingsError
 from serving.jobs.errors import JobDamagedError, JobMissingError, JobsUnavailableError
-from serving.jobs.job import Job
+from serving.jobs.job import FileStatus, Job
 from serving.jobs.redis_blobs import PREFIX, RedisBlobs, as_text
 from serving.jobs.sqlite_store import jobs_full
-from serving.jobs.store import Candidate, Change, Tombstone, parse_job
+from serving.jobs.store import Candidate, Change, Holdings, Tombstone, parse_job
 
 TIMEOUT_S = 5.0
 # Keys live this much longer than what they hold, so that a sweep comes before Redis forgets.
@@ -28,6 +28,7 @@ GRACE_S = 3600.0
 _OPEN = PREFIX + "open"  # sorted set: id -> when a file may be claimed
 _UNFINISHED = PREFIX + "unfinished"  # hash: id -> JSON [owner, served]
 _EXPIRES = PREFIX + "expires"  # sorted set: id -> when it expires; has every job
+_WAITING = PREFIX + "waiting"  # hash: id -> files that nobody works on yet; of unfinished jobs
 _HELD = PREFIX + "held"  # hash: id -> bytes held
 _OWNERS = PREFIX + "owners"  # hash: owner -> when it was last served
 
@@ -128,6 +129,7 @@ class RedisStore:
                 pipe.zrem(_OPEN, job_id)
                 pipe.zrem(_EXPIRES, job_id)
                 pipe.hdel(_UNFINISHED, job_id)
+                pipe.hdel(_WAITING, job_id)
                 pipe.hdel(_HELD, job_id)
                 if tombstone is not None:
                     seconds = max(1, math.ceil(tombstone.until - self._clock()))
@@ -180,6 +182,14 @@ class RedisStore:
         if done == 0:
             raise jobs_full(int(held), count, limit)
 
+    def holdings(self) -> Holdings:
+        """Adds up what is written down beside the records."""
+        with self._translated(), self._client.pipeline() as pipe:
+            pipe.hvals(_WAITING)
+            pipe.hvals(_HELD)
+            waiting, held = pipe.execute()
+        return Holdings(sum(map(int, waiting)), sum(map(int, held)))
+
     def expired(self, now: float) -> list[str]:
         """Ids of jobs whose time is up."""
         with self._translated():
@@ -208,6 +218,11 @@ class RedisStore:
         pipe.hincrby(key, "version", 1)
         pipe.expire(key, max(60, math.ceil(job.expires - self._clock() + GRACE_S)))
         pipe.zadd(_EXPIRES, {job.id: job.expires})
+        waiting = sum(file.status is FileStatus.QUEUED for file in job.files)
+        if waiting and not job.receiving:
+            pipe.hset(_WAITING, job.id, waiting)
+        else:
+            pipe.hdel(_WAITING, job.id)
         if job.finished:
             pipe.hdel(_UNFINISHED, job.id)
         else:

@@ -43,6 +43,19 @@ class Candidate:
     owner_served: float
 
 
+@dataclass(frozen=True)
+class Holdings:
+    """How much all jobs together are at one moment.
+
+    Attributes:
+        files_waiting: Files that nobody works on yet.
+        held_bytes: Bytes that count against the limit of all jobs.
+    """
+
+    files_waiting: int
+    held_bytes: int
+
+
 def in_turn(candidates: list[Candidate]) -> list[Candidate]:
     """In the order to try them: clients take turns, and so do the jobs of each client."""
     return sorted(candidates, key=lambda candidate: (candidate.owner_served, candidate.served))
@@ -165,6 +178,10 @@ class Store(Protocol):
             JobsFullError: All jobs together would hold more than `limit`; nothing is added.
             JobMissingError: There is no such job.
         """
+        ...
+
+    def holdings(self) -> Holdings:
+        """How much all jobs together are. Reads all unfinished jobs: for every few seconds, not for every request."""
         ...
 
     def expired(self, now: float) -> list[str]:

@@ -57,7 +57,7 @@ class ModelKeeper:
 
     Args:
         settings: Where bundles are, and what every slot gets.
-        on_change: Told every new catalogue, on the keeper's thread.
+        on_change: Told every new catalogue just before it is served, on the keeper's thread.
     """
 
     def __init__(self, settings: Settings, on_change: Callable[[Catalogue], None] | None = None) -> None:
@@ -251,9 +251,9 @@ class ModelKeeper:
         return model
 
     def _publish(self, catalogue: Catalogue, models: Collection[LoadedModel] | None = None) -> None:
-        """Replaces the catalogue by one assignment."""
+        """Replaces the catalogue by one assignment, after those who count what is served know of it."""
         if models is not None:
             catalogue = replace(catalogue, models=tuple(sorted(models, key=lambda model: model.found.place)))
-        self._catalogue = catalogue
         if self._on_change is not None:
             self._on_change(catalogue)
+        self._catalogue = catalogue

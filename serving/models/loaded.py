@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from runtime.tiles import plan_tiles
 from serving.models.discovery import Found
 from serving.models.facts import Facts, facts_of, family_of, quality_of
 from serving.scheduling.costs import TileCosts
+from serving.scheduling.records import Promise, budget_of, promise_of
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,6 +115,16 @@ class LoadedModel:
     def expected_ms(self) -> float:
         """Milliseconds that a tile takes in one slot, as the machine is now."""
         return self.costs.seconds(self.tile, 1) * 1000
+
+    @cached_property
+    def budget_s(self) -> float | None:
+        """The budget for one full-size tile, in seconds, if the bundle was made for one."""
+        return budget_of(self.bundle.manifest, self.target)
+
+    @cached_property
+    def promise(self) -> Promise | None:
+        """What its records say of this kind of target; None if they say nothing."""
+        return promise_of(self.bundle.manifest, self.target, self.costs.batch)
 
     @property
     def facts(self) -> Facts:

@@ -7,6 +7,7 @@ Scheduler            the front: check_room, predict, admit; Admission: decode, r
 │   ├── fairness     equal shares of the slots
 │   └── room         memory for decoded pictures
 ├── workers          threads; execution: one batch; priority: below the event loop
+├── observer         who is told of decisions, batches and late requests
 └── costs, codecs    what tiles, decoding and encoding cost: records, calibration, drift
 """
 
@@ -15,16 +16,19 @@ from serving.scheduling.codecs import CodecCosts
 from serving.scheduling.costs import TileCosts
 from serving.scheduling.errors import DeadlineUnattainableError, QueueFullError
 from serving.scheduling.interfaces import Demand, Model, Restoration
+from serving.scheduling.observer import NOBODY, Observer
 from serving.scheduling.priority import call_lowered, lower_priority
 from serving.scheduling.scheduler import Scheduler
 from serving.scheduling.stats import Stats
 
 __all__ = [
+    "NOBODY",
     "Admission",
     "CodecCosts",
     "DeadlineUnattainableError",
     "Demand",
     "Model",
+    "Observer",
     "QueueFullError",
     "Restoration",
     "Scheduler",

@@ -11,50 +11,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
 from runtime.manifest import Manifest
-from runtime.records import without_threads
 from runtime.target import Target
 from serving.scheduling.interfaces import FloatArray
+from serving.scheduling.records import Line, batch_of, promise_of, slowest_line
 
-# A batch must save this share of the time of one tile to be worth the wait of its first tiles.
-_GAIN = 0.10
-# Records of two dates were not timed in turns, and a shared machine differs by more than that from minute to minute.
-_GAIN_BETWEEN_DATES = 0.20
 _RUNS = 3
 # How much one run moves the drift, how far off one run may be to count, and how far the drift goes at all.
 _WEIGHT, _OUTLIER, _DRIFT_RANGE = 0.1, 2.0, (0.25, 8.0)
-# Stands in until `calibrate` has run, if a bundle has no record at all: a slow processor's time for a pixel.
-_UNKNOWN_PER_PIXEL = 1e-6
-
-
-@dataclass(frozen=True)
-class Line:
-    """Seconds of a run over its pixels: `fixed + per_pixel * pixels`, both at least 0."""
-
-    fixed: float
-    per_pixel: float
-
-    @classmethod
-    def through(cls, small: tuple[int, float], large: tuple[int, float]) -> Line:
-        """The line that meets the large point, and the small one too unless a coefficient would be negative.
-
-        Args:
-            small: Pixels and seconds.
-            large: Pixels and seconds.
-        """
-        (few, short), (many, long) = small, large
-        slope = (long - short) / (many - few) if many > few else math.inf
-        per_pixel = min(max(slope, 0.0), long / many)
-        return cls(long - per_pixel * many, per_pixel)
-
-    def at(self, pixels: int) -> float:
-        """Seconds of a run over so many pixels."""
-        return self.fixed + self.per_pixel * pixels
 
 
 class TileCosts:
@@ -84,7 +52,7 @@ class TileCosts:
         self._small = small
         self._factor = 1.0
         self._observed = False
-        self._reference: int | None = None  # pixels of a tile of the last run
+        self._reference: int | None = None  # pixels of the tile that the drift is told of
         self._lock = threading.Lock()
 
     @classmethod
@@ -94,8 +62,9 @@ class TileCosts:
         Without any such record the line is that of the slowest record of another target, and `promised` is None.
         """
         batch = batch_of(manifest, target)
-        record = _recorded_line(manifest, target.kind, batch)
-        line = record or _slowest_line(manifest)
+        promise = promise_of(manifest, target, batch)
+        record = None if promise is None else promise.line
+        line = record or slowest_line(manifest)
         size = manifest.size
         sides = [_quarter(side, size.multiple, size.minimum) for side in size.tile]
         cores = 0 if target.on_gpu else target.threads
@@ -113,7 +82,11 @@ class TileCosts:
 
     @property
     def drift(self) -> float | None:
-        """Time of runs lately over what the records promise; None without a record or before the first run."""
+        """Time of a tile, by the runs lately, over what the records promise; None without a record or before a run.
+
+        Always of the bundle's own tile: for smaller ones the records promise nothing, and their share of its time would
+        be too little, since a part of the time of a run is the same for all sizes.
+        """
         if self._record is None or not self._observed or self._reference is None:
             return None
         pixels = self._reference
@@ -168,77 +141,8 @@ class TileCosts:
             low, high = _DRIFT_RANGE
             # In logarithms, so that a run of twice and one of half the time cancel out.
             self._factor = min(max(old * (ratio / old) ** _WEIGHT, low), high)
-            self._observed, self._reference = True, tile[0] * tile[1]
-
-
-def batch_of(manifest: Manifest, target: Target) -> int:
-    """Tiles a run that cost least each by the records of this kind of target, 1 unless that saves a tenth.
-
-    A fifth, where the two were not timed in turns.
-    """
-    each: dict[int, _Timing] = {}
-    for record in _same_threads(manifest, target):
-        # Batches are comparable at one tile size only, that of the bundle.
-        same_size = (record.height, record.width) == tuple(manifest.size.tile)
-        if same_size and (record.batch not in each or record.each < each[record.batch].each):
-            each[record.batch] = record
-    single = each.get(1)
-    if single is None:
-        return 1
-    best = min(each.values(), key=lambda record: (record.each, record.batch))
-    gain = _GAIN if best.date == single.date else _GAIN_BETWEEN_DATES
-    return best.batch if best.each <= (1.0 - gain) * single.each else 1
-
-
-@dataclass(frozen=True)
-class _Timing:
-    slug: str
-    batch: int
-    height: int
-    width: int
-    ms: float
-    date: str
-
-    @property
-    def each(self) -> float:
-        return self.ms / self.batch
-
-    @property
-    def point(self) -> tuple[int, float]:
-        return self.batch * self.height * self.width, self.ms / 1000
-
-
-def _same_threads(manifest: Manifest, target: Target) -> list[_Timing]:
-    """Records of this kind of target; only those with its threads if there are such."""
-    records = [record for record in _timings(manifest) if without_threads(record.slug) == target.kind]
-    return [record for record in records if record.slug == target.slug] or records
-
-
-def _timings(manifest: Manifest) -> Iterable[_Timing]:
-    for speed in manifest.speed:
-        yield _Timing(speed.target, speed.batch, speed.height, speed.width, speed.ms, speed.date)
-    # What was promised counts only where it was not timed as speed: the later measurement is the better one.
-    timed = {without_threads(speed.target) for speed in manifest.speed}
-    for record in manifest.latency:
-        if without_threads(record.target) not in timed:
-            ms = record.predicted_ms if record.measured_ms is None else record.measured_ms
-            yield _Timing(record.target, 1, record.height, record.width, ms, record.date)
-
-
-def _recorded_line(manifest: Manifest, kind: str, batch: int) -> Line | None:
-    records = [r for r in _timings(manifest) if without_threads(r.slug) == kind and r.batch <= batch]
-    return _line_of([record.point for record in records])
-
-
-def _line_of(points: Sequence[tuple[int, float]]) -> Line | None:
-    if not points:
-        return None
-    return Line.through(min(points), max(points))
-
-
-def _slowest_line(manifest: Manifest) -> Line:
-    points = [record.point for record in _timings(manifest)]
-    return Line(0.0, max((seconds / pixels for pixels, seconds in points), default=_UNKNOWN_PER_PIXEL))
+            self._observed = True
+            self._reference = self._reference or tile[0] * tile[1]
 
 
 def _quarter(side: int, multiple: int, minimum: int) -> int:

@@ -14,6 +14,7 @@ from serving.scheduling.feasibility import Table, breaks_promise
 from serving.scheduling.interfaces import Demand, Model, Restoration
 from serving.scheduling.late import late_error
 from serving.scheduling.machine import Machine, Piece
+from serving.scheduling.observer import NOBODY, Observer
 from serving.scheduling.room import Room
 
 EXPRESS_S = 0.02
@@ -64,9 +65,10 @@ class Dispatcher:
         slots: Runs at the same time.
         cores: Processor cores, which is also how many long codec jobs run at the same time.
         picture_bytes: Room for decoded pictures.
+        observer: Told of requests that are dropped at their deadline.
     """
 
-    def __init__(self, slots: int, cores: int, picture_bytes: int) -> None:
+    def __init__(self, slots: int, cores: int, picture_bytes: int, observer: Observer = NOBODY) -> None:
         self.machine = Machine(slots, cores)
         self.room = Room(picture_bytes)
         self.entries: list[Entry] = []
@@ -77,6 +79,7 @@ class Dispatcher:
         self._parked: dict[Entry, Job] = {}
         self._number = 0
         self._serial = (-1.0, 0.0)
+        self._observer = observer
         self.late = 0
 
     # Admission
@@ -153,6 +156,12 @@ class Dispatcher:
         """Nothing more of this request begins."""
         self._forget(entry)
         entry.fail(error)
+
+    def drop(self, entry: Entry, error: BaseException) -> None:
+        """Ends a request because its time is up."""
+        self.late += 1
+        self._observer.late()
+        self.fail(entry, error)
 
     # Slots
 
@@ -255,9 +264,7 @@ class Dispatcher:
 
     def _drop_late(self, now: float) -> None:
         while self.entries and self.entries[0].deadline < now - ROUNDING_S:
-            entry = self.entries[0]
-            self.late += 1
-            self.fail(entry, late_error())
+            self.drop(self.entries[0], late_error())
 
     def _forget(self, entry: Entry) -> None:
         if entry in self.entries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,10 +20,12 @@ class Outcome:
     Attributes:
         failures: What went wrong, for each request that it went wrong for.
         whole: Whether the batch ran as one; only then its time says what such a batch costs.
+        seconds: That the network took for the batch, if it ran as one.
     """
 
     failures: dict[Entry, Exception] = field(default_factory=dict)
     whole: bool = True
+    seconds: float = 0.0
 
 
 def execute(run: Run, slot: int) -> Outcome:
@@ -38,6 +41,7 @@ def execute(run: Run, slot: int) -> Outcome:
             pieces.append((entry, index, restoration.cut(index)))
         except Exception as error:  # whatever it is, it ends one request and not this thread
             outcome.failures[entry] = error
+            outcome.whole = False
     _run(run, slot, pieces, outcome)
     return outcome
 
@@ -47,8 +51,10 @@ def _run(run: Run, slot: int, pieces: list[tuple[Entry, int, FloatArray]], outco
         outcome.whole = False
         return
     batch = pieces[0][2] if len(pieces) == 1 else np.concatenate([piece for _, _, piece in pieces])
+    start = time.perf_counter()
     try:
         outputs = run.model.run(slot, batch)
+        outcome.seconds = time.perf_counter() - start
         if outputs.shape[0] != len(pieces):
             raise EngineError(f"{run.model.name} gave {outputs.shape[0]} results for {len(pieces)} tiles.")
     except Exception as error:

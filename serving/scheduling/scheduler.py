@@ -12,6 +12,7 @@ from serving.scheduling.dispatcher import Dispatcher, Prediction
 from serving.scheduling.entry import Entry, Job, Waiter
 from serving.scheduling.errors import DeadlineUnattainableError, QueueFullError, retry_after
 from serving.scheduling.interfaces import Demand, Restoration
+from serving.scheduling.observer import ADMITTED, NOBODY, Observer
 from serving.scheduling.stats import Stats
 from serving.scheduling.workers import Workers
 
@@ -29,6 +30,7 @@ class Scheduler:
         picture_bytes: Room for decoded and restored pixels.
         reserve: Part of the time to its deadline that a new request must leave unused, in [0, 1).
         clock: Seconds, monotonic; deadlines are moments of it.
+        observer: Told of decisions, batches and late requests as they happen.
 
     Raises:
         ValueError: A limit makes no sense.
@@ -43,6 +45,7 @@ class Scheduler:
         picture_bytes: int,
         reserve: float = RESERVE,
         clock: Callable[[], float] = time.monotonic,
+        observer: Observer = NOBODY,
     ) -> None:
         if max_waiting < 1 or picture_bytes < 1 or not 0 <= reserve < 1:
             raise ValueError(
@@ -52,11 +55,12 @@ class Scheduler:
         self.clock = clock
         self._capacity = max_waiting
         self._reserve = reserve
-        self._dispatcher = Dispatcher(slots, cores, picture_bytes)
+        self._observer = observer
+        self._dispatcher = Dispatcher(slots, cores, picture_bytes, observer)
         self._decisions: Counter[str] = Counter()
         self._open: set[Entry] = set()
         self._closed = False
-        self._workers = Workers(self._dispatcher, clock)
+        self._workers = Workers(self._dispatcher, clock, observer)
         self._workers.start()
 
     def check_room(self, deadline: float) -> None:
@@ -74,7 +78,7 @@ class Scheduler:
             self._check_places(now)
             ahead = self._dispatcher.backlog_before(deadline, now)
             if ahead > (1.0 - self._reserve) * (deadline - now):
-                self._decisions[DeadlineUnattainableError.code] += 1
+                self._decide(DeadlineUnattainableError.code)
                 raise DeadlineUnattainableError(
                     f"{max(deadline - now, 0.0) * 1000:.0f} ms are left, and {ahead * 1000:.0f} ms of work come first. "
                     "Allow more time with X-Deadline-Ms, or try again later.",
@@ -112,11 +116,11 @@ class Scheduler:
             self._check_places(now)
             found = self._dispatcher.predict(demand, deadline, now)
             if not self._fits(found, deadline - now):
-                self._decisions[DeadlineUnattainableError.code] += 1
+                self._decide(DeadlineUnattainableError.code)
                 raise self._unattainable(found, deadline - now)
             entry = self._dispatcher.admit(demand, deadline)
             self._open.add(entry)
-            self._decisions["admitted"] += 1
+            self._decide(ADMITTED)
         return Admission(self, entry, found.expected_s, found.bound_s)
 
     def close(self, wait_s: float = 0.0) -> None:
@@ -182,8 +186,7 @@ class Scheduler:
         """Ends a request whose time is up."""
         with self._workers.lock:
             if entry.alive:
-                self._dispatcher.late += 1
-                self._dispatcher.fail(entry, error)
+                self._dispatcher.drop(entry, error)
                 self._workers.wake()
 
     def close_entry(self, entry: Entry) -> None:
@@ -200,12 +203,16 @@ class Scheduler:
         if self._closed:
             raise _closing()
         if len(self._open) >= self._capacity:
-            self._decisions[QueueFullError.code] += 1
+            self._decide(QueueFullError.code)
             raise QueueFullError(
                 f"{len(self._open)} requests are being worked on or wait, which is all that this server takes. "
                 "Try again later.",
                 retry_after(self._dispatcher.backlog(now) / 2),
             )
+
+    def _decide(self, decision: str) -> None:
+        self._decisions[decision] += 1
+        self._observer.decided(decision)
 
     def _fits(self, found: Prediction, left: float) -> bool:
         return found.keeps_others and found.bound_s <= (1.0 - self._reserve) * left

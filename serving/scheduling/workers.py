@@ -15,6 +15,7 @@ from typing import TypeVar
 from serving.scheduling.dispatcher import Dispatcher, Run
 from serving.scheduling.entry import Entry, Job
 from serving.scheduling.execution import Outcome, execute
+from serving.scheduling.observer import NOBODY, Observer
 from serving.scheduling.priority import lower_priority
 
 T = TypeVar("T")
@@ -26,12 +27,13 @@ class Workers:
     Args:
         dispatcher: Decides what begins.
         clock: Seconds, monotonic.
+        observer: Told of batches that ran as one.
     """
 
-    def __init__(self, dispatcher: Dispatcher, clock: Callable[[], float]) -> None:
+    def __init__(self, dispatcher: Dispatcher, clock: Callable[[], float], observer: Observer = NOBODY) -> None:
         self.lock = threading.Lock()
         self.batches: Counter[int] = Counter()
-        self._dispatcher, self._clock = dispatcher, clock
+        self._dispatcher, self._clock, self._observer = dispatcher, clock, observer
         self._closed = False
         self._slots = threading.Condition(self.lock)
         self._codecs = threading.Condition(self.lock)
@@ -95,6 +97,9 @@ class Workers:
             run = self._next(self._slots, dispatcher.pick_run)
         while run is not None:
             outcome = execute(run, slot)
+            if outcome.whole:
+                # Before those who wait for it are told: what is counted is there when an answer is.
+                self._observer.ran(run.model, run.tile, len(run.tiles), outcome.seconds)
             with self.lock:
                 dispatcher.finish_run(run, self._clock())
                 self._settle(run, outcome)

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from millisight.cli import app
+from runtime import MillisightError
 
 ROOT = Path(__file__).parent.parent.parent
 SMOKE = ("search", "--preset", "smoke", "--target", "cpu-onnxruntime-fp32-1t", "--out", "nowhere")
@@ -29,6 +30,7 @@ SMOKE = ("search", "--preset", "smoke", "--target", "cpu-onnxruntime-fp32-1t", "
         (("--device", "tpu"), "--device", "unknown device 'tpu'"),
         (("--complexity", "size"), "--complexity", "unknown complexity 'size'"),
         (("--elsewhere",), "--elsewhere", "carry the file home, and name it with --table"),
+        (("--push-metrics", "gateway"), "--push-metrics", "write the address of a Pushgateway as http://HOST:9091"),
     ],
 )
 def test_what_cannot_have_an_effect_is_wrong_use(
@@ -41,6 +43,29 @@ def test_what_cannot_have_an_effect_is_wrong_use(
     assert option in done.output
     assert said in done.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_folder_for_metrics_that_is_not_there_is_said_before_anything_is_done(
+    by_variable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if by_variable:
+        monkeypatch.setenv("MILLISIGHT_METRICS_DIR", "metrics")
+    done = CliRunner().invoke(app, [*SMOKE, *(() if by_variable else ("--metrics-dir", "metrics"))])
+    assert done.exit_code == 1
+    assert isinstance(done.exception, MillisightError)
+    assert str(done.exception).startswith("no folder metrics to write metrics to; make it, or name the one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gateways_address_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("MILLISIGHT_PUSH_METRICS", "gateway")
+    done = CliRunner().invoke(app, [*SMOKE])
+    assert done.exit_code == 2
+    assert "'gateway' is no address" in done.output
 
 
 def test_make_passes_several_budgets_on() -> None:

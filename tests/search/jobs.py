@@ -26,6 +26,7 @@ class Finished:
     folder: Path
     table: Path
     report: dict[str, Any]
+    metrics: str = ""  # what it exported last
 
 
 def draw_pictures(folder: Path) -> Path:

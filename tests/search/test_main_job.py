@@ -1,6 +1,7 @@
 """The whole job on a few small pictures: it ends in a bundle, and ends alike however often it was killed."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,10 +20,15 @@ from runtime import Bundle, BundleError, Restorer
 from search import BudgetError, RunError, TableError, format_report, search_latency_aware
 from search.config import Plan
 from search.derive import fastest_and_slowest
+from search.latency.model import LatencyModel
 from search.latency.table import LatencyTable
 from search.pipeline import Run
+from search.telemetry import run_facts
 from tests.search.jobs import TARGET, Fault, Finished, KilledError, config, draw_pictures
+from tests.training.exported import Exported, Kept
 from training import TrainingError, load_checkpoint, save_checkpoint
+from training.telemetry import families
+from training.telemetry.run_metrics import RunMetrics
 
 MakeTable = Callable[..., LatencyTable]
 
@@ -34,11 +40,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """From nothing to a bundle, the latency table measured on the way."""
-    out = tmp_path_factory.mktemp("runs")
-    report = search_latency_aware(config(pictures), out, command="make something")
+    """From nothing to a bundle, the latency table measured on the way. It tells all it does; other runs here do not."""
+    out, place = tmp_path_factory.mktemp("runs"), Kept()
+    telemetry = RunMetrics(run_facts(config(pictures)), [place], every=0.0, clock=lambda: 0.0)
+    report = search_latency_aware(config(pictures), out, command="make something", telemetry=telemetry)
     folder = out / config(pictures).id
-    return Finished(folder, folder / "table.json", report)
+    return Finished(folder, folder / "table.json", report, place.texts[-1])
 
 
 def test_every_stage_leaves_its_file(finished: Finished) -> None:
@@ -51,6 +58,41 @@ def test_every_stage_leaves_its_file(finished: Finished) -> None:
     assert json.loads((finished.folder / "report.json").read_text()) == finished.report
     shared = list((finished.folder.parent / "tables").iterdir())
     assert [path.suffix for path in shared] == [".json"]
+
+
+def test_it_exports_the_whole_catalogue_and_nothing_else(finished: Finished) -> None:
+    found = Exported.of(finished.metrics)
+    assert {name: (kind, found.labels(name)) for name, kind in found.kinds.items()} == {
+        family.name: (family.kind, {frozenset(family.labels)}) for family in families()
+    }
+    assert all(np.isfinite(value) for value in found.samples.values())
+    done, steps = (found.values(f"millisight_run_{name}", "stage") for name in ("steps_done", "steps"))
+    assert done == steps
+    assert {**steps, "measure": 0} == {"measure": 0, "search": 4 + 6, "derive": 1, "train": 12, "export": 1}
+    assert steps["measure"] >= 3 + 1 + 1  # sizes, networks at an unseen one, networks at the optimum
+    assert found.value("millisight_run_finished") == 1.0
+    assert dict(found.values("millisight_run_info", "run")) == {finished.folder.name: 1.0}
+    assert (finished.folder.parent / next(iter(found.values("millisight_run_info", "report")))).is_file()
+
+
+def test_what_it_exports_is_what_its_files_say(finished: Finished) -> None:
+    found, report = Exported.of(finished.metrics), finished.report
+    (last,) = (finished.folder / "search.jsonl").read_text().splitlines()[-1:]
+    _, meta = load_checkpoint(finished.folder / "weights.safetensors")
+    assert found.values("millisight_loss", "stage") == {"search": json.loads(last)["loss"], "train": meta["losses"][-1]}
+    assert found.value("millisight_search_price") == json.loads(last)["price"]
+    assert found.values("millisight_validation_db", "stage") == {"export": report["restored_db"]}
+    for name in ("predicted", "measured", "budget"):
+        seconds = pytest.approx(report[f"{name}_ms"] / 1000.0)
+        assert found.values(f"millisight_network_{name}_seconds", "budget") == {"1000ms": seconds}
+    probabilities = json.loads((finished.folder / "probabilities.json").read_text())
+    entropies = {choice: -sum(p * math.log(p) for p in entry.values()) for choice, entry in probabilities.items()}
+    assert found.values("millisight_search_choice_entropy_nats", "choice") == pytest.approx(entropies)
+    model = LatencyModel(LatencyTable.load(finished.table))
+    weights = {choice: torch.tensor(list(entry.values())) for choice, entry in probabilities.items()}
+    expected = float(model.expectation(32, 32)(weights)) / 1000.0
+    assert found.value("millisight_search_expected_seconds") == pytest.approx(expected)
+    assert found.value("millisight_search_budget_seconds") == 1.0
 
 
 def test_the_bundle_serves_and_its_lineage_names_its_parents(finished: Finished, pictures: Path) -> None:
@@ -114,7 +156,7 @@ FAULTS = (
 def test_killed_in_every_stage_it_ends_alike(
     finished: Finished, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One run that dies seven times, against one that never did."""
+    """One run that dies seven times and tells nobody, against one that never did and told all."""
     folder = tmp_path / config(pictures).id
     for number, (stage, fault, left) in enumerate(FAULTS):
         with monkeypatch.context() as patch:

@@ -165,6 +165,31 @@ def test_a_client_that_leaves_while_sending_is_counted_too(place: Workplace) -> 
     assert 'restore_rejected_total{reason="client_gone"} 1.0' in shown(place)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "reason"),
+    [
+        ("POST", "/v1/derain?nonsense=1", 400, "bad_parameter"),
+        ("POST", "/v1/jobs", 400, "bad_parameter"),
+        ("GET", "/v1/jobs/nothing", 404, "bad_parameter"),
+        ("GET", "/v1/models/nobody", 404, "bad_parameter"),
+        ("POST", "/v1/models/nobody/unload", 403, "unauthorised"),
+        ("GET", "/nowhere", 404, "bad_parameter"),
+        ("DELETE", "/docs.json", 405, "bad_parameter"),
+        ("GET", "/defect", 500, "internal"),
+    ],
+)
+def test_every_refusal_is_counted_once(place: Workplace, method: str, path: str, status: int, reason: str) -> None:
+    async def defect(_: Request) -> Response:
+        raise ValueError("on purpose")
+
+    place.warm_up()
+    app = create_app(place)
+    app.router.routes.append(Route("/defect", defect))
+    assert ask(app, method, path).status_code == status
+    counted = [line for line in shown(place).splitlines() if line.startswith("restore_rejected_total{")]
+    assert counted == [f'restore_rejected_total{{reason="{reason}"}} 1.0']
+
+
 @pytest.mark.parametrize("jobs", ["off", "sqlite"])
 def test_jobs_can_be_switched_off(tmp_path: Path, bundle_roots: tuple[Path, Path], jobs: str) -> None:
     place = opened(tmp_path, *bundle_roots, jobs=jobs)

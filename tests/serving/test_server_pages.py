@@ -85,7 +85,9 @@ def test_requests_and_stages_are_counted(client: httpx.Client, png: bytes) -> No
     assert grown("restore_request_duration_seconds_count", **served) == 3
     for stage in ("read", "queue", "decode", "inference", "encode"):
         assert grown("restore_stage_duration_seconds_count", stage=stage, backend="onnxruntime", **served) == 3
-    assert grown("restore_predicted_duration_seconds_count", **served) == 3
+    for name in ("predicted", "served"):
+        count = f"restore_{name}_duration_seconds_count"
+        assert grown(count, target="cpu-onnxruntime-fp32-1t", **served) == 3
     assert grown("restore_tiles_total", **served) == 3
     assert grown("restore_input_megapixels_count", task="derain") == 3
     assert grown("restore_output_megapixels_sum", task="derain") == pytest.approx(3 * 37 * 53 / 1e6)
@@ -104,14 +106,18 @@ def test_loaded_models_are_shown(client: httpx.Client) -> None:
 
 
 def test_paths_nobody_knows_add_no_series(client: httpx.Client) -> None:
-    client.get("/first")
+    def visit(word: str) -> None:
+        client.get(f"/scan/{word}.php")
+        client.post(f"/v1/task{word}", content=b"x")
+        client.get("/v1/derain", headers={"X-Request-Id": word})
+
+    visit("first")
+    client.get("/metrics")  # counts itself
     before = set(samples(client))
     for number in range(50):
-        client.get(f"/scan/{number}.php")
-        client.post(f"/v1/task{number}", content=b"x")
-        client.get("/v1/derain", headers={"X-Request-Id": f"id{number}"})
+        visit(f"another{number}")
     assert set(samples(client)) == before
 
 
 def test_every_series_has_our_prefix(client: httpx.Client) -> None:
-    assert all(name.startswith("restore_") for name, _ in samples(client))
+    assert all(name.startswith(("restore_", "process_")) for name, _ in samples(client))

@@ -14,6 +14,8 @@ from search.latency.measure import MOST_PIXELS, Rules, Workload, measure_table, 
 from search.latency.model import LatencyModel
 from search.latency.stopwatch import Subject, time_graphs
 from search.latency.table import LatencyTable
+from tests.training.exported import FACTS, Kept
+from training.telemetry.run_metrics import RunMetrics
 
 TARGET = Target("cpu", "onnxruntime", "fp32", 1)
 FEW = StabilityRule(warmup=0, min_runs=3, max_runs=3, max_seconds=0.05)
@@ -108,6 +110,36 @@ def test_interrupted_measuring_goes_on_with_what_is_missing(tmp_path: Path, monk
     assert {entry.session for entry in settled} <= {0, 1}
     assert not journal.exists()
     assert LatencyTable.load(out) == table
+
+
+def test_every_batch_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def telemetry() -> tuple[RunMetrics, Kept]:
+        place = Kept()
+        return RunMetrics(FACTS, [place], every=0.0, clock=lambda: 0.0), place
+
+    def steps(place: Kept) -> list[tuple[float, float]]:
+        """(done, in all), without repetitions."""
+        told = (
+            tuple(found.values(f"millisight_run_{name}", "stage").get("measure") for name in ("steps_done", "steps"))
+            for found in place.all
+        )
+        return [pair for pair in dict.fromkeys(told) if None not in pair]
+
+    # One batch for each size, one at a size between them, one at the optimum; what did not settle comes on top.
+    sizes, out = [(16, 16), (32, 32)], tmp_path / "t.json"
+    first, place = telemetry()
+    with monkeypatch.context() as patch:
+        die_at_batch(3, patch)
+        with pytest.raises(KilledError), first.running(), first.stage("measure"):
+            measure(out, sizes=sizes, telemetry=first)
+    assert steps(place) == [(0.0, 4.0), (1.0, 4.0), (2.0, 4.0)]
+    second, place = telemetry()
+    with second.running(), second.stage("measure"):
+        timed = die_at_batch(None, monkeypatch)
+        measure(out, sizes=sizes, telemetry=second)
+    found = steps(place)
+    assert found[0] == (0.0, 2.0)
+    assert found[-1] == (len(timed), len(timed))
 
 
 def known_networks(table: LatencyTable) -> list[str]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from runtime.errors import EngineError
 from serving.scheduling import Demand, TileCosts
-from serving.scheduling.costs import Line
 from serving.scheduling.interfaces import FloatArray
+from serving.scheduling.records import Line
 
 
 @dataclass(eq=False)

@@ -14,8 +14,8 @@ from runtime.manifest import Manifest
 from runtime.records import SpeedRecord
 from runtime.target import Target
 from serving.scheduling import TileCosts
-from serving.scheduling.costs import Line, batch_of
 from serving.scheduling.interfaces import FloatArray
+from serving.scheduling.records import Line, batch_of
 
 ZOO = Path(__file__).parents[3] / "zoo"
 GPU, CPU = Target("cuda", "tensorrt", "fp16"), Target("cpu", "openvino", "int8", 2)
@@ -107,3 +107,14 @@ def test_drift_follows_runs_and_not_one_wild_one() -> None:
     assert costs.drift == pytest.approx(3, rel=0.05)
     costs.observe((100, 100), 1, 0.0)
     assert costs.promised((100, 100), 1) == pytest.approx(before)
+
+
+def test_drift_is_of_the_whole_tile_whatever_ran_last() -> None:
+    # As on every machine, a part of the time of a run is the same for all sizes; the record knows one size only.
+    costs = TileCosts(Line(0.01, 1e-6), record=Line(0.0, 2e-6))
+    costs.observe((100, 100), 1, 0.02)
+    assert costs.drift == pytest.approx(1)
+    for _ in range(50):
+        costs.observe((10, 10), 1, 0.0101)
+    assert costs.drift == pytest.approx(1, rel=0.01)
+    assert costs.seconds((10, 10), 1) / (costs.promised((10, 10), 1) or 0) > 50  # what it would be of small ones
