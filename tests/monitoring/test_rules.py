@@ -1,6 +1,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -161,7 +162,7 @@ def test_rules_are_read_as_they_are_written() -> None:
 # What promtool's unit tests cover; whether they hold is tests/monitoring/test_rules_promtool.py's.
 
 
-def unit_tests() -> Iterator[dict[str, list[dict[str, object]]]]:
+def unit_tests() -> Iterator[dict[str, Any]]:
     for path in sorted((ROOT / "deploy" / "prometheus" / "tests").glob("*.yml")):
         yield from yaml.safe_load(path.read_text())["tests"]
 
@@ -169,12 +170,12 @@ def unit_tests() -> Iterator[dict[str, list[dict[str, object]]]]:
 def test_every_alert_has_unit_tests_in_which_it_fires_and_in_which_it_does_not() -> None:
     cases = [case for test in unit_tests() for case in test.get("alert_rule_test", ())]
     fired = {
-        (str(case["alertname"]), json.dumps(alert["exp_labels"].get("severity")))
+        (case["alertname"], alert["exp_labels"]["severity"], alert["exp_labels"].get("slo", ""))
         for case in cases
         for alert in case["exp_alerts"]
-    }  # type: ignore[attr-defined]
-    assert fired == {(alert.name, json.dumps(alert.severity)) for alert in RULES.alerts}
-    assert {str(case["alertname"]) for case in cases if not case["exp_alerts"]} == ALERTS
+    }
+    assert fired == {(alert.name, alert.severity, alert.labels.get("slo", "")) for alert in RULES.alerts}
+    assert {case["alertname"] for case in cases if not case["exp_alerts"]} == ALERTS
 
 
 def test_every_alert_is_seen_to_clear() -> None:
