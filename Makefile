@@ -32,7 +32,17 @@ WORKERS ?= 2
 HOST ?= 127.0.0.1
 PORT ?= 3000
 
-.PHONY: help install lint format test test-all search-latency-aware serve bench bench-quality bench-latency bench-engines bench-serving image clean
+# The same word for another thing: of an image, TARGET is a stage of the Dockerfile.
+IMAGE_TARGET = $(if $(filter-out file,$(origin TARGET)),$(TARGET),cpu)
+IMAGE_cpu = millisight:latest
+IMAGE_gpu = millisight:gpu
+IMAGE_bundles = millisight-bundles:latest
+IMAGE ?=
+ENGINE ?=
+IMAGE_OPTIONS ?=
+COMPOSE = -f deploy/compose.yaml $(if $(GPU),-f deploy/compose.gpu.yaml) $(if $(PROFILE),--profile '$(PROFILE)')
+
+.PHONY: help install lint format test test-all search-latency-aware serve bench bench-quality bench-latency bench-engines bench-serving image image-gpu compose-up compose-down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,9 +99,17 @@ bench-serving: install ## the service beside the bare loop, FastAPI and LitServe
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.serving --notes '$(NOTES)'
 
-image: ## build the container image, where a container engine exists
-	@command -v docker >/dev/null || command -v podman >/dev/null || { echo 'no docker or podman on this machine: nothing was built' >&2; exit 1; }
-	@$$(command -v docker || command -v podman) build --tag millisight .
+image: ## container image with docker, podman or buildah, whichever works here; TARGET=cpu, gpu or bundles; IMAGE= ENGINE= IMAGE_OPTIONS=
+	@ENGINE='$(ENGINE)' deploy/image/build.sh '$(IMAGE_TARGET)' '$(or $(IMAGE),$(IMAGE_$(IMAGE_TARGET)))' $(IMAGE_OPTIONS)
+
+image-gpu: ## the same as make image TARGET=gpu
+	@$(MAKE) --no-print-directory image TARGET=gpu
+
+compose-up: ## service, Prometheus, Grafana, Pushgateway on this machine; PROFILE=load, GPU=1
+	docker compose $(COMPOSE) up --build --detach
+
+compose-down: ## ends them; their volumes stay
+	docker compose $(COMPOSE) down
 
 clean: ## remove .venv and caches; keeps runs/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

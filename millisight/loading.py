@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,14 +103,16 @@ def _sent(plan: "LoadPlan") -> "tuple[list[Answer], float]":
     from monitoring.load import send
 
     restored = other = 0
-    with tqdm(total=round(plan.seconds, 1), desc=plan.url, unit="s", bar_format=_BAR) as bar:
+    # In a log file a line now and then, not ten a second.
+    every = 0.2 if sys.stderr.isatty() else 15.0
+    with tqdm(total=plan.seconds, desc=plan.url, unit="s", bar_format=_BAR, mininterval=every) as bar:
 
         def told(gone: float, answer: "Answer | None") -> None:
             nonlocal restored, other
             if answer is not None:
                 restored, other = restored + answer.restored, other + (not answer.restored)
                 bar.set_postfix_str(f"{restored} restored, {other} not", refresh=False)
-            bar.update(round(min(gone, plan.seconds) - bar.n, 1))
+            bar.update(min(gone, plan.seconds) - bar.n)
 
         return send(plan, told)
 
@@ -131,6 +134,4 @@ def _print(summary: "Summary", deadline_ms: int | None) -> None:
         f"goodput {summary.goodput:.2f} a second of {summary.offered / summary.seconds:.2f}"
     )
     if summary.sender_late_p99_ms > 50:
-        typer.echo(
-            f"The sender itself was late by {summary.sender_late_p99_ms:.0f} ms (p99): its machine is too busy."
-        )
+        typer.echo(f"The sender itself was late by {summary.sender_late_p99_ms:.0f} ms (p99): its machine is too busy.")

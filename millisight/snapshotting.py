@@ -37,24 +37,26 @@ def snapshot(
     require("httpx", "monitor")
     from monitoring.panels import read_dashboard
     from monitoring.prometheus import PrometheusClient
-    from monitoring.snapshot import Shown, draw_sheet
+    from monitoring.snapshot import Shown, draw_sheet, place
     from monitoring.variables import Window, choose
 
     board = read_dashboard(FOLDER / f"{dashboard}.json" if dashboard in NAMES else Path(dashboard))
     end = time.time() if until is None else until
     scrape_s = _seconds(scrape_interval, "--scrape-interval")
     window = Window(end - _seconds(since, "--since"), end, scrape_s=scrape_s)
-    with PrometheusClient(prometheus) as client, tqdm(total=len(board.panels), unit="panel") as bar:
+    with PrometheusClient(prometheus) as client:
         chosen = choose(board.variables, _wishes(variable or []), window, client.label_values)
-
-        def told(title: str) -> None:
-            bar.set_description_str(title[:40], refresh=False)
-            bar.update()
-
+        panels = sum(len(group) for group in place(board, chosen, row or ()).values())
         shown = Shown(client, chosen, window)
-        empty = draw_sheet(board, shown, output, rows=row or (), width=width, sharpness=sharpness, told=told)
+        with tqdm(total=panels, unit="panel") as bar:
+
+            def told(title: str) -> None:
+                bar.set_description_str(title[:40], refresh=False)
+                bar.update()
+
+            empty = draw_sheet(board, shown, output, rows=row or (), width=width, sharpness=sharpness, told=told)
     nothing = f", {empty} with nothing to show" if empty else ""
-    typer.echo(f"{output}  ({board.title}: {bar.n} panels{nothing}, {output.stat().st_size / 1000:.0f} kB)")
+    typer.echo(f"{output}  ({board.title}: {panels} panels{nothing}, {output.stat().st_size / 1000:.0f} kB)")
 
 
 def _seconds(text: str, option: str) -> float:

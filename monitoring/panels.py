@@ -16,7 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from monitoring.variables import Variable
 from runtime.errors import MillisightError
 
-__all__ = ["Annotation", "Dashboard", "DashboardError", "GridPosition", "Panel", "Query", "Row", "legend_name", "read_dashboard"]
+__all__ = [
+    "Annotation",
+    "Dashboard",
+    "DashboardError",
+    "GridPosition",
+    "Panel",
+    "Query",
+    "Row",
+    "legend_name",
+    "read_dashboard",
+]
 
 _LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
@@ -214,9 +224,7 @@ def _dashboard(content: dict[str, Any]) -> Dashboard:
     head = {key: content.get(key, "") for key in ("uid", "title", "description")}
     found = [_VariableModel.model_validate(raw).variable() for raw in variables]
     marks = [mark for mark in content.get("annotations", {}).get("list", ()) if mark.get("expr")]
-    return Dashboard.model_validate(
-        head | {"panels": panels, "rows": rows, "variables": found, "annotations": marks}
-    )
+    return Dashboard.model_validate(head | {"panels": panels, "rows": rows, "variables": found, "annotations": marks})
 
 
 def _set_values(part: Any) -> Any:

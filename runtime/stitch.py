@@ -13,12 +13,24 @@ from numpy.typing import NDArray
 from runtime.errors import EngineError, ImageError
 from runtime.tiles import SizeContract, Tile, axis_weights, cut_tile, plan_tiles
 
-__all__ = ["Finish", "Stitcher", "run_tiled"]
+__all__ = ["Finish", "Stitcher", "band_bytes", "run_tiled"]
 
 FloatArray = NDArray[np.float32]
 
 Finish = Callable[[int, FloatArray], None]
 """Takes finished rows: the number of the first one in the output, and float32 (C, rows, W). The array is reused."""
+
+
+def band_bytes(height: int, width: int, contract: SizeContract) -> int:
+    """Bytes of the floats that a picture of three channels needs while a row of its tiles is under way.
+
+    Args:
+        height: Rows of the input.
+        width: Columns of the input.
+        contract: The sizes the model takes, its scale, and how tiles overlap.
+    """
+    tile = plan_tiles(height, width, contract)[0]
+    return 3 * 4 * contract.scale**2 * min(tile.height, height) * width
 
 
 class Stitcher:
@@ -72,12 +84,15 @@ class Stitcher:
     def _add(self, tile: Tile, output: FloatArray) -> None:
         scale = self._scale
         if self._band is None:
-            self._band = np.zeros((output.shape[0], scale * tile.height, self._width), dtype=np.float32)
+            # No rows past the picture: one that is a row high and millions wide would take a tile's height of them.
+            rows = min(scale * tile.height, self._height)
+            self._band = np.zeros((output.shape[0], rows, self._width), dtype=np.float32)
         left = scale * tile.left
         target = self._band[:, :, left : left + scale * tile.width]
         # The last tile of a row of tiles may reach past the picture.
-        weights = self._rows[tile.top][:, None] * self._columns[tile.left][: target.shape[2]]
-        target += output[:, :, : target.shape[2]] * weights
+        height, width = target.shape[1:]
+        weights = self._rows[tile.top][:height, None] * self._columns[tile.left][:width]
+        target += output[:, :height, :width] * weights
 
     def _hand_on(self) -> None:
         """After the last tile of a row of tiles: finish what the next row does not reach, carry on the rest."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from runtime.image import ImageLimits, PictureInfo, decode_image, encode_image, peek_image
 from runtime.restoration import TiledRestoration
+from runtime.stitch import band_bytes
 from runtime.tiles import Tile, plan_tiles
 from serving.errors import ResultTooLargeError
 from serving.models import LoadedModel, ModelKeeper
@@ -124,14 +125,15 @@ class Pipeline:
                 f"The result would have {pixels * model.scale**2} pixels, {self._max_output_pixels} are allowed. "
                 f"At scale {model.scale} send at most {self._max_output_pixels // model.scale**2} pixels."
             )
-        tiles = plan_tiles(info.height, info.width, model.bundle.manifest.size)
+        size = model.bundle.manifest.size
+        tiles = plan_tiles(info.height, info.width, size)
         return Demand.for_tiles(
             model,
             (tiles[0].height, tiles[0].width),
             len(tiles),
             decode_s=self._codecs.decode_seconds(info),
             encode_s=self._codecs.encode_seconds(order.format, info.width * model.scale, info.height * model.scale),
-            picture_bytes=info.nbytes * (1 + model.scale**2),
+            picture_bytes=info.nbytes * (1 + model.scale**2) + band_bytes(info.height, info.width, size),
         )
 
 

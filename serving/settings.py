@@ -14,8 +14,8 @@ from runtime.host import usable_cores
 from serving.errors import SettingsError
 
 PREFIX = "MILLISIGHT_"
-# Of `millisight restore --server`, in a shell from which a server may be started too.
-CLIENT_VARIABLES = frozenset({"MILLISIGHT_API_KEY"})
+# Of `millisight restore --server` and `millisight search`, in a shell from which a server may be started too.
+CLIENT_VARIABLES = frozenset({"MILLISIGHT_API_KEY", "MILLISIGHT_METRICS_DIR", "MILLISIGHT_PUSH_METRICS"})
 
 
 def _split_roots(value: object) -> object:

@@ -86,6 +86,7 @@ class Canvas:
         bold: bool = False,
         align: str = "left",
         room: float | None = None,
+        smallest: float | None = None,
     ) -> float:
         """One line of text.
 
@@ -97,20 +98,28 @@ class Canvas:
             color: Of the letters.
             bold: Whether they are.
             align: left, right or center.
-            room: It is cut to this width; None: it may be as wide as it is.
+            room: Where it is wider it loses its middle; its ends are what tells names apart. None: it may be as wide.
+            smallest: Before that, its letters become smaller down to this, pixels; None: they do not.
 
         Returns:
             Its width, pixels.
         """
         artist = Text(
-            x / self.width, 1 - y / self.height, words.replace("$", r"\$"), fontsize=size * _POINTS_PER_PIXEL,
+            x / self.width, 1 - y / self.height, _plain(words), fontsize=size * _POINTS_PER_PIXEL,
             color=color, fontweight="bold" if bold else "normal", ha=align, va="center",
         )  # fmt: skip
         self._figure.add_artist(artist)
         width = self._width_of(artist)
-        while room is not None and width > room and len(words) > 1:
-            words = words[: max(1, min(len(words) - 1, int(len(words) * room / width)))]
-            artist.set_text(words.rstrip().replace("$", r"\$") + "…")
+        if room is None or width <= room:
+            return width
+        if smallest is not None:
+            size = max(smallest, size * room / width)
+            artist.set_fontsize(size * _POINTS_PER_PIXEL)
+            width = self._width_of(artist)
+        kept = len(words)
+        while width > room and kept > 2:
+            kept = max(2, min(kept - 1, int(kept * room / width)))
+            artist.set_text(_plain(f"{words[: (kept + 1) // 2].rstrip()}…{words[len(words) - kept // 2 :].lstrip()}"))
             width = self._width_of(artist)
         return width
 
@@ -128,7 +137,7 @@ class Canvas:
     def measure(self, words: str, size: float, *, bold: bool = False) -> float:
         """The width of a text, pixels."""
         weight = "bold" if bold else "normal"
-        artist = Text(0, 0, words.replace("$", r"\$"), fontsize=size * _POINTS_PER_PIXEL, fontweight=weight)
+        artist = Text(0, 0, _plain(words), fontsize=size * _POINTS_PER_PIXEL, fontweight=weight)
         artist.set_figure(self._figure)
         return self._width_of(artist)
 
@@ -145,13 +154,13 @@ class Canvas:
         """Put axes to another place."""
         axes.set_position(self._share(box))
 
-    def save(self, path: Path, colors: int = 255) -> None:
+    def save(self, path: Path, colors: int = 192) -> None:
         """Write the page as PNG, with a palette of so many colours to keep it small."""
         self._agg.draw()  # type: ignore[no-untyped-call]
         pixels = bytes(self._agg.buffer_rgba())  # type: ignore[no-untyped-call]
         size = self._agg.get_width_height()
         page = Image.frombuffer("RGBA", size, pixels, "raw", "RGBA", 0, 1).convert("RGB")
-        small = page.quantize(colors, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small = page.quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         buffer = io.BytesIO()
         small.save(buffer, "PNG", optimize=True)
         path.write_bytes(buffer.getvalue())
@@ -163,6 +172,20 @@ class Canvas:
     def _width_of(self, artist: Text) -> float:
         renderer = self._agg.get_renderer()  # type: ignore[no-untyped-call]
         return float(artist.get_window_extent(renderer).width) / self._sharpness
+
+
+def _plain(words: str) -> str:
+    """Without matplotlib's own meaning of a dollar."""
+    return words.replace("$", r"\$")
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names without the words that all of them have, as far as something is left of each."""
+    split = [name.split() for name in names]
+    common = set.intersection(*map(set, split)) if len(split) > 1 else set()
+    if any(set(words) <= common for words in split):
+        return list(names)
+    return [" ".join(word for word in words if word not in common) for words in split]
 
 
 def widths_within(wanted: Sequence[float], room: float) -> list[float]:

@@ -17,7 +17,7 @@ from monitoring.panels import DashboardError, Panel
 from monitoring.snapshot import palette
 from monitoring.snapshot.canvas import Box, Canvas
 from monitoring.snapshot.curves import Curve
-from monitoring.snapshot.legend import Entry, draw_legend, height_of
+from monitoring.snapshot.legend import Entry, draw_legend, height_of, short
 from monitoring.snapshot.units import Scale, number, scale_for, tick_decimals
 from monitoring.variables import Window
 
@@ -26,7 +26,7 @@ __all__ = ["draw_graph", "time_axis", "value_axis"]
 Floats = NDArray[np.float64]
 
 _TICKS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800)
-_SIZE = 10.0
+_SIZE, _TICK_MARGIN = 10.0, 16.0
 # A line is broken where this many steps are missing.
 _GAP_STEPS = 1.5
 _MOST_AXES = 2
@@ -45,8 +45,8 @@ def draw_graph(canvas: Canvas, panel: Panel, curves: Sequence[Curve], window: Wi
     Raises:
         DashboardError: Its series have more than two units.
     """
-    entries = _entries(curves)
-    legend = height_of(canvas, panel, entries, box.width)
+    entries = short(canvas, panel, _entries(curves), box.width)
+    legend = height_of(canvas, panel, entries, box)
     whole = box.inside(0, 2, 4, 20 + legend)
     sides = list(dict.fromkeys(_side(curve.look) for curve in curves))
     if len(sides) > _MOST_AXES:
@@ -71,10 +71,12 @@ def draw_graph(canvas: Canvas, panel: Panel, curves: Sequence[Curve], window: Wi
 def time_axis(axes: Axes, window: Window, width: float) -> None:
     """Times of the day below axes, in UTC."""
     axes.set_xlim(window.start, window.end)
-    room = max(2.0, width / 60)
+    room = max(2.0, width / 45)
     step = next((step for step in _TICKS_S if window.seconds / step <= room), _TICKS_S[-1])
     first = math.ceil(window.start / step) * step
-    ticks = [float(tick) for tick in range(first, math.floor(window.end) + 1, step)]
+    # Not so near an end that it runs into what stands beside the axes.
+    margin = _TICK_MARGIN * window.seconds / width
+    ticks = [float(tick) for tick in range(first, math.floor(window.end) + 1, step) if tick - window.start > margin]
     form = "%H:%M:%S" if step < 60 else "%H:%M" if window.seconds <= 172_800 else "%d.%m."
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: datetime.fromtimestamp(tick, UTC).strftime(form)))
@@ -110,7 +112,8 @@ def _entries(curves: Sequence[Curve]) -> list[Entry]:
     for index, curve in enumerate(curves):
         brother = brothers.setdefault(curve.query.ref, 0)
         brothers[curve.query.ref] += 1
-        found.append(Entry(curve, palette.of_series(curve.look, index, curve.last, brother)))
+        color = palette.of_series(curve.look, index, curve.last, brother)
+        found.append(Entry(curve, curve.name, color))
     return found
 
 
@@ -170,7 +173,8 @@ def _stack(axes: Axes, entries: Sequence[Entry], window: Window, divisor: float,
     for entry, layer in zip(entries, layers, strict=True):
         opacity = entry.curve.look.custom.fill_opacity / 100
         axes.fill_between(times, floor, floor + layer, color=entry.color, alpha=opacity, linewidth=0)
-        axes.plot(times, floor + layer, color=entry.color, linewidth=0.75)
+        # Where nothing is, no line lies on those below.
+        axes.plot(times, np.where(layer > 0, floor + layer, np.nan), color=entry.color, linewidth=0.75)
         floor = floor + layer
 
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from monitoring.panels import Panel
 from monitoring.snapshot import palette
-from monitoring.snapshot.canvas import Box, Canvas
+from monitoring.snapshot.canvas import Box, Canvas, told_apart
 from monitoring.snapshot.curves import Curve, reduced
 from monitoring.snapshot.units import text
 from monitoring.variables import Window
 
 __all__ = ["draw_bars", "draw_stat"]
 
-_BAR, _SIZE = 22.0, 10.0
+_BAR, _SIZE, _NAMES = 22.0, 10.0, 0.5
 
 
 def draw_stat(canvas: Canvas, panel: Panel, curves: Sequence[Curve], window: Window, box: Box) -> None:
@@ -31,18 +31,21 @@ def draw_bars(canvas: Canvas, panel: Panel, curves: Sequence[Curve], _window: Wi
     shown = [(curve, value) for curve in curves if (value := _value(panel, curve)) is not None]
     room = max(1, int(box.height // _BAR))
     cut = shown[:room] if len(shown) <= room else shown[: room - 1]
-    names = min(0.5 * box.width, max(canvas.measure(curve.name, _SIZE) for curve, _ in cut) + 8)
+    titles = [curve.name for curve, _ in cut]
+    if max(canvas.measure(title, _SIZE) for title in titles) + 8 > _NAMES * box.width:
+        titles = told_apart(titles)
+    names = min(_NAMES * box.width, max(canvas.measure(title, _SIZE) for title in titles) + 8)
     words = [curve.look.mapped(value) or text(value, curve.look.unit, curve.look.decimals) for curve, value in cut]
     numbers = max(canvas.measure(word, _SIZE, bold=True) for word in words) + 10
     height = min(_BAR, box.height / len(cut))
     bar = box.width - names - numbers
-    for index, ((curve, value), word) in enumerate(zip(cut, words, strict=True)):
+    for index, ((curve, value), title, word) in enumerate(zip(cut, titles, words, strict=True)):
         y = box.y + height * (index + 0.5)
         low = curve.look.min or 0.0
         most = curve.look.max if curve.look.max is not None else max(other for _, other in cut)
         share = min(1.0, max(0.0, (value - low) / (most - low))) if most > low else 0.0
         color = palette.shade(curve.look.threshold_color(value) or "blue")
-        canvas.text(box.x, y, curve.name, _SIZE, palette.FAINT, room=names - 8)
+        canvas.text(box.x, y, title, _SIZE, palette.FAINT, room=names - 8)
         canvas.block(Box(box.x + names, y - 0.34 * height, bar, 0.68 * height), palette.GRID)
         canvas.block(Box(box.x + names, y - 0.34 * height, max(2.0, bar * share), 0.68 * height), color, 0.85)
         canvas.text(box.x + box.width, y, word, _SIZE, color, bold=True, align="right")

@@ -65,7 +65,8 @@ def draw_table(canvas: Canvas, panel: Panel, curves: Sequence[Curve], window: Wi
         canvas.text(x, box.y + _LINE / 2, column, _SIZE, palette.FAINT, bold=True, room=widths[index] - 4)
         for number, row in enumerate(cells):
             words, color = row[index]
-            canvas.text(x, box.y + _LINE * (number + 1.5), words, _SIZE, color, room=widths[index] + spare - 6)
+            y = box.y + _LINE * (number + 1.5)
+            canvas.text(x, y, words, _SIZE, color, room=widths[index] + spare - 6, smallest=8.5)
         x += widths[index] + spare
     for number in range(len(cells) + 1):
         y = box.y + _LINE * (number + 1)

@@ -27,6 +27,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["load", *arguments])
 
 
+@pytest.mark.slow
 def test_a_load_ends_with_what_came_of_it(server: Server) -> None:
     mixed = ("--rate", "20", "--seconds", "1", "--bad-share", "0.3", "--deadline-ms", "5000", "--task", "denoise")
     shown = run(server.url, *SIZES, *mixed)
@@ -38,6 +39,7 @@ def test_a_load_ends_with_what_came_of_it(server: Server) -> None:
     assert "derain" not in shown.stdout
 
 
+@pytest.mark.slow
 def test_machines_get_json_and_callers_wait_for_their_answers(server: Server) -> None:
     result = run(server.url, *SIZES, "--callers", "2", "--requests", "7", "--json")
     assert result.exit_code == 0, result.output

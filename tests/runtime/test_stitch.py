@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from runtime.engine import open_engine
 from runtime.errors import EngineError, ImageError
-from runtime.stitch import Stitcher, run_tiled
+from runtime.stitch import Stitcher, band_bytes, run_tiled
 from runtime.target import Target
 from runtime.tiles import SizeContract, cut_tile, plan_tiles
 
@@ -243,3 +244,22 @@ def test_a_tile_is_taken_once() -> None:
         with pytest.raises(ValueError, match="put before"):
             stitcher.put(index, output)
     assert not stitcher.complete
+
+
+@pytest.mark.parametrize("size", [(1, 100_000), (64, 5000), (200, 3000)])
+def test_the_floats_of_a_row_of_tiles_are_what_is_said(size: tuple[int, int]) -> None:
+    sizes = SizeContract(multiple=8, minimum=8, tile=(64, 64), overlap=16, scale=2)
+    tiles = plan_tiles(*size, sizes)
+    output = np.zeros((3, 2 * tiles[0].height, 2 * tiles[0].width), dtype=np.float32)
+    stitcher = Stitcher(tiles, *size, sizes, lambda first, rows: None)  # noqa: ARG005
+    tracemalloc.start()
+    try:
+        for index in range(len(tiles) - 1):
+            stitcher.put(index, output)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    said = band_bytes(*size, sizes)
+    # Beside it: what the rows keep of each other, and small arrays. A band of a whole tile's height would be 8 times as
+    # much for the picture of one row.
+    assert said <= most < 1.4 * said + 1_000_000

@@ -63,7 +63,10 @@ def live(folder: Path, bundles: Path, *, factor: float = 1.0, with_run: bool = T
         runs = stack.enter_context(_run(folder)) if with_run else ""
         config = _config(folder, server.url.removeprefix("http://"), runs, factor)
         program = stack.enter_context(running_prometheus(folder, config))
-        yield Live(server, stack.enter_context(PrometheusClient(program.url)), program)
+        client = stack.enter_context(PrometheusClient(program.url))
+        # Prometheus looks for targets every five seconds; what happens before the first scrape is in no rate.
+        until(lambda: {target.health for target in client.targets()} == {"up"}, 20, "everything is scraped")
+        yield Live(server, client, program)
 
 
 def until(holds: Callable[[], bool], seconds: float, what: str, every: float = 0.25) -> None:

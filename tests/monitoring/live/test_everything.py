@@ -62,7 +62,10 @@ def _load(stack: Live) -> Seen:
         mixed(stack.server, rate=6, seconds=2, bad_share=0.2, seed=number)
     until(lambda: stack.state(ALERT) == "firing", 30, f"{ALERT} fires")
     # Evaluated once a minute, and from what was evaluated before.
-    until(lambda: bool(stack.prometheus.instant("slo:restore_tiles:budget_left_28d")), 200, "the slowest rule")
+    for ratio in ("slo:restore_answers:error_ratio_28d", "slo:restore_tiles:missed_ratio_28d"):
+        until(lambda ratio=ratio: bool(stack.prometheus.instant(f"{ratio} > 0")), 200, ratio)  # type: ignore[misc]
+    # Its points have to lie before the last step of what is shown.
+    time.sleep(3)
     return Seen(stack, start, time.time())
 
 

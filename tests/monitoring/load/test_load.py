@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +30,7 @@ from monitoring.load import (
 from monitoring.load.answers import percentile
 from tests.servers import Server, free_port, running_server, write_known_bundles
 
+OFFERED = (Offer("denoise"), Offer("derain"), Offer("super-resolution", 2), Offer("super-resolution", 4))
 SIZES = ((64, 48), (100, 80))
 
 
@@ -39,22 +42,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def bodies(server: Server) -> tuple[tuple[Body, ...], tuple[Body, ...]]:
-    return picture_bodies(offers(server.url), SIZES, tuple(FORMATS), seed=1)
+def bodies() -> tuple[tuple[Body, ...], tuple[Body, ...]]:
+    return picture_bodies(OFFERED, SIZES, tuple(FORMATS), seed=1)
 
 
 def sent(plan: LoadPlan) -> list[Answer]:
     return send(plan, lambda _gone, _answer: None)[0]
 
 
+@pytest.mark.slow
 def test_the_service_says_what_it_offers(server: Server) -> None:
-    enlarging = [Offer("super-resolution", 2), Offer("super-resolution", 4)]
-    assert offers(server.url) == (Offer("denoise"), Offer("derain"), *enlarging)
+    assert offers(server.url) == OFFERED
     assert offers(server.url, ["denoise"]) == (Offer("denoise"),)
+
+
+def test_a_service_that_is_not_there_is_said() -> None:
     with pytest.raises(LoadError, match=r"No answer.*running there"):
         offers(f"http://127.0.0.1:{free_port()}")
 
 
+@pytest.mark.slow
 def test_every_picture_is_restored_and_every_bad_file_is_refused(
     server: Server, bodies: tuple[tuple[Body, ...], tuple[Body, ...]]
 ) -> None:
@@ -65,6 +72,7 @@ def test_every_picture_is_restored_and_every_bad_file_is_refused(
         assert body.good or answer.code.startswith("4"), (body.kind, answer.code)
 
 
+@pytest.mark.slow
 def test_a_mixed_load_is_counted_by_code(server: Server, bodies: tuple[tuple[Body, ...], tuple[Body, ...]]) -> None:
     good, bad = bodies
     plan = LoadPlan(server.url, good, bad, rate=40.0, seconds=1.5, bad_share=0.3, deadline_ms=5000, seed=3)
@@ -77,6 +85,7 @@ def test_a_mixed_load_is_counted_by_code(server: Server, bodies: tuple[tuple[Bod
     assert not any(body.good for body in bad)
 
 
+@pytest.mark.slow
 def test_an_impossible_deadline_is_refused_and_counts_as_nothing_good(
     server: Server, bodies: tuple[tuple[Body, ...], tuple[Body, ...]]
 ) -> None:
@@ -138,3 +147,10 @@ def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
+
+
+def test_it_needs_no_more_than_the_image_of_the_service_has() -> None:
+    heavy = {"matplotlib", "torch", "grafana_foundation_sdk", "yaml", "scipy"}
+    code = f"import sys; import monitoring.load, millisight.loading; print(*sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == ""
