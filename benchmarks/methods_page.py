@@ -34,7 +34,7 @@ def fill(text: str) -> str:
     """
     blocks: dict[str, Callable[[], str]] = {"sizes": _sizes}
     blocks |= {f"settings-{method.name}": partial(_settings, method) for method in METHODS}
-    return fill_blocks(text, ((name, block()) for name, block in blocks.items()), PAGE)
+    return fill_blocks(text, blocks.items(), PAGE)
 
 
 def _sizes() -> str:

@@ -31,7 +31,9 @@ def fill(text: str) -> str:
     Raises:
         ValueError: The page lacks a table's block.
     """
-    return fill_blocks(text, [("service", _table(metrics.families())), ("runs", _table(telemetry.families()))], PAGE)
+    return fill_blocks(
+        text, [("service", lambda: _table(metrics.families())), ("runs", lambda: _table(telemetry.families()))], PAGE
+    )
 
 
 def _table(families: Sequence[_Family]) -> str:

@@ -113,7 +113,8 @@ class Canvas:
         if room is None or width <= room:
             return width
         if smallest is not None:
-            size = max(smallest, size * room / width)
+            # A little less: letters do not shrink evenly.
+            size = max(smallest, 0.96 * size * room / width)
             artist.set_fontsize(size * _POINTS_PER_PIXEL)
             width = self._width_of(artist)
         kept = len(words)

@@ -25,7 +25,10 @@ __all__ = ["draw_graph", "time_axis", "value_axis"]
 
 Floats = NDArray[np.float64]
 
-_TICKS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800)
+_TICKS_S = (
+    5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800,
+    604_800,
+)  # fmt: skip
 _SIZE, _TICK_MARGIN = 10.0, 16.0
 # A line is broken where this many steps are missing.
 _GAP_STEPS = 1.5

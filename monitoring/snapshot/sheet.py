@@ -158,7 +158,7 @@ def _head(canvas: Canvas, dashboard: Dashboard, shown: Shown) -> None:
 def _draw_panel(canvas: Canvas, panel: Panel, shown: Shown, box: Box) -> bool:
     """Draw one panel; whether it had something to show."""
     canvas.card(box)
-    canvas.text(box.x + 7, box.y + _TITLE / 2 + 1, shown.title(panel), 11, bold=True, room=box.width - 12, smallest=8.5)
+    canvas.text(box.x + 7, box.y + _TITLE / 2 + 1, shown.title(panel), 11, bold=True, room=box.width - 12, smallest=8)
     inner = box.inside(8, _TITLE + 2, 8, 6)
     if panel.kind == "text":
         _words(canvas, str(panel.options.get("content", "")), inner)

@@ -305,6 +305,7 @@ def test_every_method_goes_from_nothing_to_a_bundle(
     assert search_latency_aware(chosen, tmp_path)["measured_ms"] > 0
 
 
+@pytest.mark.slow
 def test_a_teacher_takes_the_place_of_the_clean_picture(finished: Finished, pictures: Path, tmp_path: Path) -> None:
     teacher = str(finished.folder / "bundle")
     ends = []
