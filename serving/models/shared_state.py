@@ -33,6 +33,7 @@ SILENT_S = 20.0
 # Orders older than the last few have been carried out by all, or by nobody who still lives.
 _KEPT_ORDERS = 100
 _BUSY_S = 5.0
+_AGAIN_S = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS unloaded (name TEXT PRIMARY KEY);
@@ -98,7 +99,7 @@ class SharedState:
             folder.mkdir(parents=True, exist_ok=True)
             # One connection kept open: closing the last one empties the log, which costs a write to the disk.
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(self._connection)
             self._connection.execute("PRAGMA synchronous=NORMAL")
             with self._transaction() as connection:
                 for statement in _SCHEMA.split(";"):
@@ -235,3 +236,19 @@ class SharedState:
 
 def _unloaded(connection: sqlite3.Connection) -> frozenset[str]:
     return frozenset(name for (name,) in connection.execute("SELECT name FROM unloaded"))
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switches to the write-ahead log.
+
+    Workers that start together all do this, and SQLite answers "locked" at once here, whatever its timeout says.
+    """
+    limit = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
+                raise
+        time.sleep(_AGAIN_S)
